@@ -1,0 +1,94 @@
+"""One loader for every language model of the workshop."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urldefrag
+
+from langchain_core.language_models import BaseChatModel
+
+from workshop_utils.models import device, store
+
+Backend = Literal["auto", "transformers", "llama.cpp"]
+BACKENDS = ("auto", "transformers", "llama.cpp")
+
+
+def load_llm(
+    setting: str | None = None,
+    *,
+    backend: Backend | None = None,
+    adapter: Path | str | None = None,
+    max_tokens: int = 128,
+) -> BaseChatModel:
+    """A LangChain chat model: ``invoke``, ``stream`` and ``batch``; greedy, so that a lesson can be repeated.
+
+    Args:
+        setting: which model; ``WORKSHOP_LLM`` when None, and SmolLM2-135M-Instruct when that is not set either.
+            A URL (``http://localhost:8080/v1#model-name``) is any OpenAI-compatible endpoint, whose key is read from
+            ``OPENAI_API_KEY``; anything else is a local folder or a Hugging Face name (``owner/model``).
+        backend: for the default model: ``llama.cpp`` answers one question at a time fastest, ``transformers`` has
+            batches, log-probabilities and GPUs. ``auto`` (or ``WORKSHOP_BACKEND``) takes llama.cpp where its wheel is
+            installed and there is no GPU.
+        adapter: folder of a LoRA adapter trained on that model.
+        max_tokens: the longest answer.
+
+    Raises:
+        ValueError: an unknown backend, or one that cannot serve this model.
+        workshop_utils.models.store.ModelStoreError: the default model cannot be had.
+        workshop_utils.models.transformers_chat.AdapterError: the adapter cannot be used.
+    """
+    chosen = setting or os.environ.get("WORKSHOP_LLM") or ""
+    engine = backend or os.environ.get("WORKSHOP_BACKEND") or "auto"
+    if engine not in BACKENDS:
+        raise ValueError(f"backend is {engine!r}; it must be one of {', '.join(BACKENDS)}.")
+    path = None if adapter is None else Path(adapter)
+    if chosen.startswith(("http://", "https://")):
+        return _endpoint(chosen, path, max_tokens)
+    if not chosen and engine == "auto":
+        engine = "llama.cpp" if has_llama_cpp() and device.choose().name == "cpu" else "transformers"
+    if engine == "llama.cpp":
+        return _llama_cpp(chosen, path, max_tokens)
+    return _transformers(chosen, path, max_tokens)
+
+
+def has_llama_cpp() -> bool:
+    """Whether the llama.cpp backend is installed."""
+    return importlib.util.find_spec("xllamacpp") is not None
+
+
+def _endpoint(setting: str, adapter: Path | None, max_tokens: int) -> BaseChatModel:
+    from langchain_openai import ChatOpenAI
+    from pydantic import SecretStr
+
+    if adapter is not None:
+        raise ValueError("An endpoint chooses its adapters itself: name one as the model, after '#' in the URL.")
+    url, model = urldefrag(setting)
+    return ChatOpenAI(
+        base_url=url,
+        model=model or "default",
+        api_key=SecretStr(os.environ.get("OPENAI_API_KEY") or "none"),
+        temperature=0.0,
+        max_completion_tokens=max_tokens,
+        timeout=120,
+        max_retries=2,
+    )
+
+
+def _llama_cpp(setting: str, adapter: Path | None, max_tokens: int) -> BaseChatModel:
+    from workshop_utils.models.llama_cpp import ChatLlamaCpp
+
+    if setting and not setting.endswith(".gguf"):
+        raise ValueError(f"llama.cpp reads GGUF files, and {setting} is none: use backend='transformers'.")
+    return ChatLlamaCpp(Path(setting) if setting else store.llm_gguf(), adapter=adapter, max_tokens=max_tokens)
+
+
+def _transformers(setting: str, adapter: Path | None, max_tokens: int) -> BaseChatModel:
+    from workshop_utils.models.transformers_chat import ChatTransformers, Engine
+
+    is_local = not setting or Path(setting).exists()
+    engine = Engine.load(setting or str(store.llm_dir()), device.choose(), local=is_local)
+    chat = ChatTransformers(engine=engine, max_tokens=max_tokens)
+    return chat.with_adapter(adapter) if adapter else chat

@@ -1,0 +1,315 @@
+"""The language model on PyTorch: batches, adapters, log-probabilities."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_messages
+from langchain_core.messages.utils import convert_to_openai_messages
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableConfig
+from pydantic import ConfigDict, Field
+
+from workshop_utils.models.device import Device
+
+
+class AdapterError(ValueError):
+    """The adapter is damaged, unsafe, or made for another base model; the message says which."""
+
+
+@dataclass
+class Engine:
+    """Weights, tokenizer and lock, shared by all chat models that differ only in their adapter.
+
+    ``model`` is a ``transformers.PreTrainedModel`` and ``tokenizer`` a ``PreTrainedTokenizerBase``; they are typed
+    loosely because importing transformers takes seconds and this module must not.
+    """
+
+    model: Any
+    tokenizer: Any
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    adapters: dict[Path, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, name_or_folder: str, device: Device, *, local: bool) -> Engine:
+        """Read weights and tokenizer, from a folder or (``local=False``) from the hub; safetensors only."""
+        import transformers
+
+        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        options: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name_or_folder, **options)
+        tokenizer.padding_side = "left"
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(
+            name_or_folder, dtype=device.torch_dtype, use_safetensors=True, **options
+        )
+        return cls(model.to(device.name).eval(), tokenizer)
+
+    def activate(self, adapter: Path | None) -> None:
+        """Make the next forward pass use this adapter, or none.
+
+        Raises:
+            AdapterError: the adapter cannot be used with this model.
+        """
+        if adapter is None:
+            if self.adapters:
+                self.model.disable_adapters()
+            return
+        if adapter not in self.adapters:
+            check_adapter(adapter)
+            name = f"adapter{len(self.adapters)}"
+            try:
+                self.model.load_adapter(str(adapter), adapter_name=name, local_files_only=True)
+            except (RuntimeError, ValueError) as error:
+                raise AdapterError(
+                    f"The adapter in {adapter} was not trained on this model "
+                    f"({self.model.config.model_type}, {self.model.config.hidden_size} wide): "
+                    f"{str(error).splitlines()[0]}"
+                ) from error
+            self.adapters[adapter] = name
+        self.model.set_adapter(self.adapters[adapter])
+        self.model.enable_adapters()
+
+
+def check_adapter(folder: Path) -> dict[str, Any]:
+    """The configuration of a PEFT LoRA adapter folder, after checking that its files are there and readable.
+
+    Raises:
+        AdapterError: no such folder, not a LoRA adapter, pickled weights, or damaged weights.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    weights = folder / "adapter_model.safetensors"
+    try:
+        config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+    except FileNotFoundError:
+        raise AdapterError(f"{folder} is not an adapter: it has no adapter_config.json.") from None
+    except ValueError as error:
+        raise AdapterError(f"{folder / 'adapter_config.json'} is not valid JSON: {error}.") from error
+    if config.get("peft_type") != "LORA":
+        raise AdapterError(f"{folder} holds a {config.get('peft_type')} adapter; only LoRA is supported.")
+    if not weights.is_file():
+        raise AdapterError(f"{folder} has no adapter_model.safetensors; pickled weights (.bin) are never loaded.")
+    try:
+        with safe_open(weights, framework="numpy") as tensors:
+            if not tensors.keys():
+                raise AdapterError(f"{weights} is empty.")
+    except (SafetensorError, OSError) as error:
+        raise AdapterError(f"{weights} is damaged ({error}). Copy or train the adapter again.") from error
+    return config
+
+
+class ChatTransformers(BaseChatModel):
+    """A chat model on transformers, for batches, adapters, log-probabilities and GPUs.
+
+    Why not ``ChatHuggingFace`` over ``HuggingFacePipeline`` from langchain-huggingface: with the versions pinned
+    here it answers and streams, but ``batch`` runs one prompt at a time (8 prompts took 6.7 times as long as one
+    padded ``generate``), it refuses asynchronous calls, reports no token usage and cannot switch adapters.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    engine: Engine = Field(exclude=True, repr=False)
+    adapter: Path | None = None
+    max_tokens: int = 128
+    temperature: float = 0.0
+    seed: int = 0
+    tokens_per_batch: int = 6144
+
+    @property
+    def _llm_type(self) -> str:
+        return "transformers"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {
+            "model": self.engine.model.config.name_or_path,
+            "adapter": str(self.adapter),
+            "max_tokens": self.max_tokens,
+        }
+
+    def with_adapter(self, adapter: Path | str | None) -> ChatTransformers:
+        """The same model with another adapter (or none), sharing the weights in memory.
+
+        Raises:
+            AdapterError: the adapter cannot be used with this model.
+        """
+        path = None if adapter is None else Path(adapter)
+        with self.engine.lock:
+            self.engine.activate(path)
+        return self.model_copy(update={"adapter": path})
+
+    def encode(self, messages: Sequence[BaseMessage]) -> list[int]:
+        """Token ids of a conversation in the model's chat template, ready for the answer to follow."""
+        encoded = self.engine.tokenizer.apply_chat_template(
+            convert_to_openai_messages(list(messages)), add_generation_prompt=True, return_dict=True
+        )
+        return list(encoded["input_ids"])
+
+    def get_num_tokens(self, text: str) -> int:
+        """Tokens in a text, without the chat template."""
+        return len(self.engine.tokenizer.encode(text, add_special_tokens=False))
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        **kwargs: Any,
+    ) -> ChatResult:
+        (message,) = self._answer_together([self.encode(messages)], stop, **kwargs)
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        from transformers import StoppingCriteriaList, TextIteratorStreamer
+
+        prompt = self.encode(messages)
+        self._check_length([prompt], **kwargs)
+        streamer = TextIteratorStreamer(self.engine.tokenizer, skip_prompt=True, skip_special_tokens=True)
+        cancelled = threading.Event()
+        failure: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                self._run(
+                    [prompt],
+                    stop,
+                    streamer=streamer,
+                    stopping_criteria=StoppingCriteriaList([lambda *_: cancelled.is_set()]),
+                    **kwargs,
+                )
+            except BaseException as error:
+                failure.append(error)
+                streamer.end()  # type: ignore[no-untyped-call]
+
+        worker = threading.Thread(target=work, daemon=True)
+        worker.start()
+        try:
+            for text in streamer:
+                if text:
+                    chunk = ChatGenerationChunk(message=AIMessageChunk(content=text))
+                    if run_manager:
+                        run_manager.on_llm_new_token(text, chunk=chunk)
+                    yield chunk
+        finally:
+            cancelled.set()
+            worker.join()
+        if failure:
+            raise failure[0]
+
+    def batch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[AIMessage]:
+        """Answer many prompts, those of like length together in one padded batch, in the order given."""
+        if return_exceptions or len(inputs) < 2:
+            return super().batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
+        stop = kwargs.pop("stop", None)
+        prompts = [self.encode(self._convert_input(value).to_messages()) for value in inputs]
+        answers: list[AIMessage | None] = [None] * len(prompts)
+        for group in group_by_length([len(prompt) for prompt in prompts], self.tokens_per_batch, self._limit(**kwargs)):
+            for index, message in zip(
+                group, self._answer_together([prompts[i] for i in group], stop, **kwargs), strict=True
+            ):
+                answers[index] = message
+        return [message for message in answers if message is not None]
+
+    def logprobs(self, messages: Sequence[BaseMessage], answers: Sequence[str]) -> list[float]:
+        """Natural-log probability of each answer (summed over its tokens) as the reply to the conversation."""
+        import torch
+
+        prompt = self.encode(convert_to_messages(list(messages)))
+        result = []
+        with self.engine.lock, torch.inference_mode():
+            self.engine.activate(self.adapter)
+            for answer in answers:
+                tokens = self.engine.tokenizer.encode(answer, add_special_tokens=False)
+                ids = torch.tensor([prompt + tokens], device=self.engine.model.device)
+                logits = self.engine.model(ids, logits_to_keep=len(tokens) + 1).logits[0, :-1].float()
+                scores = logits.log_softmax(-1).gather(1, ids[0, -len(tokens) :, None])
+                result.append(float(scores.sum()))
+        return result
+
+    def _limit(self, **kwargs: Any) -> int:
+        return int(kwargs.get("max_tokens") or self.max_tokens)
+
+    def _check_length(self, prompts: list[list[int]], **kwargs: Any) -> None:
+        longest, room = max(map(len, prompts)), self._limit(**kwargs)
+        context = self.engine.model.config.max_position_embeddings
+        if longest + room > context:
+            raise ValueError(
+                f"The prompt has {longest:,} tokens and the answer may have {room:,}, but the model reads "
+                f"{context:,} at most. Retrieve fewer or shorter passages, or lower max_tokens."
+            )
+
+    def _run(self, prompts: list[list[int]], stop: list[str] | None, **kwargs: Any) -> Any:
+        """Generate for one padded batch; returns token ids, shape (batch, padded prompt + answer)."""
+        import torch
+
+        self._check_length(prompts, **kwargs)
+        max_tokens = self._limit(**kwargs)
+        temperature = kwargs.pop("temperature", self.temperature)
+        kwargs.pop("max_tokens", None)
+        tokenizer, model = self.engine.tokenizer, self.engine.model
+        padded = tokenizer.pad({"input_ids": prompts}, return_tensors="pt").to(model.device)
+        sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
+        if stop:
+            kwargs |= {"stop_strings": stop, "tokenizer": tokenizer}
+        with self.engine.lock, torch.inference_mode():
+            self.engine.activate(self.adapter)
+            torch.manual_seed(self.seed)
+            return model.generate(**padded, max_new_tokens=max_tokens, **sampling, **kwargs)
+
+    def _answer_together(self, prompts: list[list[int]], stop: list[str] | None, **kwargs: Any) -> list[AIMessage]:
+        output = self._run(prompts, stop, **kwargs)
+        start = max(map(len, prompts))
+        messages = []
+        for prompt, row in zip(prompts, output[:, start:].tolist(), strict=True):
+            end = self.engine.tokenizer.eos_token_id
+            tokens = row[: row.index(end)] if end in row else row
+            text = self.engine.tokenizer.decode(tokens, skip_special_tokens=True)
+            for mark in stop or []:
+                text = text.split(mark)[0]
+            usage = {
+                "input_tokens": len(prompt),
+                "output_tokens": len(tokens),
+                "total_tokens": len(prompt) + len(tokens),
+            }
+            messages.append(AIMessage(content=text, usage_metadata=usage))
+        return messages
+
+
+def group_by_length(lengths: Sequence[int], budget: int, extra: int = 0) -> list[list[int]]:
+    """Indices grouped so that items of like length share a batch of at most ``budget`` padded tokens.
+
+    Args:
+        lengths: tokens of each item.
+        budget: the most tokens a batch may hold after padding (a single longer item still gets a batch).
+        extra: tokens that each item may grow by.
+    """
+    groups: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        # sorted longest first: the first of a group sets its padded width
+        if groups and (len(groups[-1]) + 1) * (lengths[groups[-1][0]] + extra) <= budget:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return groups

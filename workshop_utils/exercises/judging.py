@@ -112,7 +112,8 @@ def _judge_error(exercise: Exercise, attempt: Callable[..., Any], error: Excepti
     """An exception left the checker: it came from the learner's lines, or from the checker's own on an odd answer."""
     values: dict[str, object] = {"name": exercise.name, "error": type(error).__name__, "message": error}
     frames = [(f.f_code.co_filename, line) for f, line in traceback.walk_tb(error.__traceback__)]
-    learners = [(file, line) for file, line in frames if file == _file(attempt)]
+    files = _files(attempt)
+    learners = [(file, line) for file, line in frames if file in files]
     if not learners:
         return Outcome("wrong", "unreadable", values, calls)
     file, line = learners[-1]
@@ -122,11 +123,11 @@ def _judge_error(exercise: Exercise, attempt: Callable[..., Any], error: Excepti
     return Outcome("not_attempted" if blank else "raised", "", {**values, "line": line, "code": code}, calls)
 
 
-def _file(attempt: Callable[..., Any]) -> str | None:
+def _files(attempt: Callable[..., Any]) -> set[str]:
     """Where the learner's code stands: the cell, for a function or class written in a notebook."""
     attempt = inspect.unwrap(attempt)
     parts = vars(attempt).values() if inspect.isclass(attempt) else [attempt]
-    return next((part.__code__.co_filename for part in parts if hasattr(part, "__code__")), None)
+    return {part.__code__.co_filename for part in parts if hasattr(part, "__code__")}
 
 
 def _copied(value: Any) -> Any:

@@ -104,7 +104,7 @@ def _verdict(exercise: Exercise, outcome: Outcome) -> Box:
     if outcome.state == "passed":
         return Box(TONES["passed"], heading, (say(f"exercises.{exercise.name}.passed", **values),))
     wrong = outcome.state == "wrong"
-    text = reason(exercise, outcome) if wrong else say(f"check.{outcome.state}.text", **values)
+    text = reason(exercise, outcome) if wrong else say(f"check.{outcome.state}.text", **values).rstrip()
     return Box(TONES[outcome.state], heading, (text, say("check.reference.text", **values)))
 
 

@@ -4,6 +4,7 @@ import difflib
 import pkgutil
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from workshop_utils.exercises.judging import Exercise
@@ -38,9 +39,14 @@ def find(name: str) -> Exercise:
 
 def reference(name: str) -> Callable[..., Any]:
     """The complete solution, as `workshop build` wrote it out of the lesson."""
-    lesson, _ = _find(name)
-    function: Callable[..., Any] = getattr(import_module(f"{PACKAGE}.references.{lesson}"), name)
+    function: Callable[..., Any] = getattr(reference_module(name), name)
     return function
+
+
+def reference_module(name: str) -> ModuleType:
+    """The module of references that an exercise's own stands in."""
+    lesson, _ = _find(name)
+    return import_module(f"{PACKAGE}.references.{lesson}")
 
 
 def _find(name: str) -> tuple[str, Exercise]:

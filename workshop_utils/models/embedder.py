@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from workshop_utils.models import store
 
 if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
     from langchain_huggingface import HuggingFaceEmbeddings
 
 
@@ -32,7 +33,7 @@ def load_embedder(setting: str | None = None) -> HuggingFaceEmbeddings:
     )
 
 
-def fingerprint(embedder: HuggingFaceEmbeddings) -> str:
+def fingerprint(embedder: Embeddings) -> str:
     """A short text that changes when the embedder does: its name and the vector of a fixed sentence, rounded."""
     vector = embedder.embed_query("The same words must give the same vector.")
     coarse = ",".join(f"{value:.2f}" for value in vector[:8])

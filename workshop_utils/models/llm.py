@@ -92,3 +92,9 @@ def _transformers(setting: str, adapter: Path | None, max_tokens: int) -> BaseCh
     engine = Engine.load(setting or str(store.llm_dir()), device.choose(), local=is_local)
     chat = ChatTransformers(engine=engine, max_tokens=max_tokens)
     return chat.with_adapter(adapter) if adapter else chat
+
+
+def count_tokens(llm: BaseChatModel, text: str) -> int:
+    """Tokens of a text for this model; for an endpoint, whose tokenizer is not here, an estimate from its length."""
+    local = getattr(llm, "count_tokens", None)
+    return int(local(text)) if local else len(text) // 3 + 1

@@ -154,7 +154,7 @@ class ChatTransformers(BaseChatModel):
         )
         return list(encoded["input_ids"])
 
-    def get_num_tokens(self, text: str) -> int:
+    def count_tokens(self, text: str) -> int:
         """Tokens in a text, without the chat template."""
         return len(self.engine.tokenizer.encode(text, add_special_tokens=False))
 

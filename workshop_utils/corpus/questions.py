@@ -1,0 +1,94 @@
+"""Questions with gold answers, their evidence and their split."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from workshop_utils.corpus.documents import CorpusError, data_dir
+
+Split = Literal["train", "dev", "test"]
+Kind = Literal["single", "multi", "unanswerable", "changed", "restricted"]
+KINDS: tuple[Kind, ...] = ("single", "multi", "unanswerable", "changed", "restricted")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The passage that supports an answer: a verbatim part of the document ``source``."""
+
+    source: str
+    span: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question as somebody would ask it, and all that is needed to mark an answer.
+
+    Attributes:
+        answer: the gold answer; for kind ``single`` a verbatim part of the evidence.
+        accept: other wordings that count as the same answer.
+        family: questions whose documents share a fact, a version or a question; a family is in one split only.
+        choices: four answers of which ``choices[choice]`` is right; empty for unanswerable questions.
+    """
+
+    id: str
+    question: str
+    answer: str
+    accept: tuple[str, ...]
+    kind: Kind
+    sources: tuple[str, ...]
+    evidence: tuple[Evidence, ...]
+    choices: tuple[str, ...]
+    choice: int | None
+    family: str
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """Every wording that counts as right."""
+        return (self.answer, *self.accept)
+
+    @property
+    def collection_prefix(self) -> str:
+        """The letters that start its id: HR, IT, PM, KB, RA or CB."""
+        return self.id.split("-")[0]
+
+
+def load_questions(split: Split, *, kinds: Iterable[Kind] | None = None, folder: Path | None = None) -> list[Question]:
+    """The questions of one split, in file order.
+
+    Raises:
+        CorpusError: a line is not a question; the message names file and line.
+    """
+    path = (folder or data_dir() / "questions") / f"{split}.jsonl"
+    wanted = set(KINDS if kinds is None else kinds)
+    questions = []
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+        try:
+            question = parse_question(json.loads(line))
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorpusError(f"{path.name}, line {number}: {error}") from error
+        if question.kind in wanted:
+            questions.append(question)
+    return questions
+
+
+def parse_question(record: dict[str, Any]) -> Question:
+    """A question from its JSON form.
+
+    Raises:
+        ValueError, KeyError, TypeError: a field is missing, unknown or of the wrong kind.
+    """
+    fields = dict(record)
+    fields["accept"] = tuple(fields["accept"])
+    fields["sources"] = tuple(fields["sources"])
+    fields["choices"] = tuple(fields["choices"])
+    fields["evidence"] = tuple(Evidence(**entry) for entry in fields["evidence"])
+    question = Question(**fields)
+    if question.kind not in KINDS:
+        raise ValueError(f"kind is {question.kind!r}; it must be one of {', '.join(KINDS)}")
+    if not question.question.strip() or not question.answer.strip():
+        raise ValueError("question and answer must not be empty")
+    return question

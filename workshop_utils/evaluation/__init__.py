@@ -1,0 +1,16 @@
+"""Is the answer right, and how sure are we of the figure?"""
+
+from workshop_utils.evaluation.intervals import Estimate, bootstrap, paired_difference
+from workshop_utils.evaluation.metrics import abstains, contains_answer, exact_match, hit, normalise, token_f1
+
+__all__ = [
+    "Estimate",
+    "abstains",
+    "bootstrap",
+    "contains_answer",
+    "exact_match",
+    "hit",
+    "normalise",
+    "paired_difference",
+    "token_f1",
+]

@@ -1,0 +1,139 @@
+"""The path from question to answer as one LangChain chain (LCEL), with each stage open to view."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
+
+from workshop_utils.corpus import load_documents, split_documents
+from workshop_utils.models import load_embedder, load_llm
+from workshop_utils.models.llm import count_tokens
+from workshop_utils.rag.answer import RagAnswer, make_sources, parse_citations
+from workshop_utils.rag.prompt import Labelled, Prompt, pack
+from workshop_utils.rag.prompts import READING_PROMPT
+from workshop_utils.retrieval import DenseRetriever, build_index
+
+State = dict[str, Any]
+
+
+@dataclass
+class Rag:
+    """A RAG system in four parts: what finds, what asks, what answers, and how much may be read.
+
+    Attributes:
+        budget: the most tokens that all passages together may take in the prompt.
+    """
+
+    retriever: DenseRetriever
+    llm: BaseChatModel
+    prompt: Prompt = READING_PROMPT
+    budget: int = 600
+    chain: Runnable[State, State] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.chain = (
+            RunnablePassthrough.assign(found=RunnableLambda(self._retrieve))
+            | RunnablePassthrough.assign(asked=RunnableLambda(self._ask_with))
+            | RunnablePassthrough.assign(
+                text=RunnableLambda(lambda state: state["asked"]["messages"]) | self.llm | StrOutputParser()
+            )
+        )
+
+    def ask(self, question: str) -> RagAnswer:
+        """Answer one question.
+
+        Raises:
+            ValueError: the question is empty.
+        """
+        *_, answer = self.stream(question)
+        assert isinstance(answer, RagAnswer)
+        return answer
+
+    def stream(self, question: str) -> Iterator[str | RagAnswer]:
+        """Pieces of the answer as they are generated, and last the whole ``RagAnswer``.
+
+        Raises:
+            ValueError: the question is empty.
+        """
+        state: State = {}
+        started = time.perf_counter()
+        for update in self.chain.stream({"question": _checked(question)}):
+            for key, value in update.items():
+                if key == "text":
+                    state["text"] = state.get("text", "") + value
+                    yield value
+                else:
+                    state[key] = value
+                    started = time.perf_counter()
+        yield self._finish(state, time.perf_counter() - started)
+
+    def batch(self, questions: Sequence[str]) -> list[RagAnswer]:
+        """Answers to many questions, generated together; their generation time is the average.
+
+        Raises:
+            ValueError: a question is empty.
+        """
+        started = time.perf_counter()
+        states = self.chain.batch([{"question": _checked(question)} for question in questions])
+        seconds = time.perf_counter() - started
+        earlier = sum(sum(s["found"]["seconds"].values()) + s["asked"]["seconds"]["prompt"] for s in states)
+        return [self._finish(state, max(seconds - earlier, 0.0) / len(states)) for state in states]
+
+    def _retrieve(self, state: State) -> State:
+        passages, seconds = self.retriever.search(state["question"])
+        return {"passages": passages, "seconds": seconds}
+
+    def _ask_with(self, state: State) -> State:
+        started = time.perf_counter()
+        labelled: list[Labelled] = pack(
+            state["found"]["passages"], self.budget, lambda text: count_tokens(self.llm, text)
+        )
+        messages = self.prompt.messages(state["question"], labelled)
+        tokens = sum(count_tokens(self.llm, str(message.content)) for message in messages)
+        return {
+            "labelled": labelled,
+            "messages": messages,
+            "tokens": tokens,
+            "seconds": {"prompt": time.perf_counter() - started},
+        }
+
+    def _finish(self, state: State, generation: float) -> RagAnswer:
+        sources = make_sources(state["asked"]["labelled"])
+        known, unknown = parse_citations(state["text"], [source.label for source in sources])
+        return RagAnswer(
+            question=state["question"],
+            text=state["text"].strip(),
+            sources=sources,
+            citations=known,
+            unknown_citations=unknown,
+            seconds={**state["found"]["seconds"], **state["asked"]["seconds"], "generation": generation},
+            prompt_tokens=state["asked"]["tokens"],
+        )
+
+
+def _checked(question: str) -> str:
+    if not question.strip():
+        raise ValueError("The question is empty.")
+    return question.strip()
+
+
+def load_rag(llm: BaseChatModel | None = None, *, k: int = 3, progress: bool = False) -> Rag:
+    """The workshop's RAG system over the company's documents; the index is built on the first call and kept.
+
+    Args:
+        llm: any LangChain chat model; ``load_llm()`` when None.
+        k: passages retrieved for a question.
+        progress: show a progress bar while the index is built.
+
+    Raises:
+        workshop_utils.models.store.ModelStoreError: a model cannot be had.
+    """
+    documents = load_documents(groups=None)
+    index = build_index(split_documents(documents), load_embedder(), progress=progress)
+    return Rag(DenseRetriever(index=index, k=k), llm or load_llm())

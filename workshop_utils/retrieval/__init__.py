@@ -1,0 +1,5 @@
+"""From a question to the passages that may answer it."""
+
+from workshop_utils.retrieval.dense import DenseRetriever, IndexMismatchError, build_index, index_folder
+
+__all__ = ["DenseRetriever", "IndexMismatchError", "build_index", "index_folder"]

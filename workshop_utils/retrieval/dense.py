@@ -1,0 +1,132 @@
+"""Dense retrieval: passages as vectors in Chroma, embedded in this process and kept on disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.retrievers import BaseRetriever
+from pydantic import ConfigDict
+
+from workshop_utils.models import store
+from workshop_utils.models.embedder import fingerprint
+
+if TYPE_CHECKING:
+    from langchain_chroma import Chroma
+
+COLLECTION = "clairval"
+# a batch keeps the embedder's memory small and the progress bar moving
+BATCH = 64
+
+
+class IndexMismatchError(ValueError):
+    """The index on disk was made with another embedder."""
+
+
+def index_folder() -> Path:
+    """Where the index of the company's documents is kept by default."""
+    return store.cache_dir() / "index"
+
+
+def build_index(
+    passages: Sequence[Document], embedder: Embeddings, folder: Path | None = None, *, progress: bool = False
+) -> Chroma:
+    """A Chroma collection equal to the passages: new and changed ones are embedded, those gone are removed.
+
+    Args:
+        passages: with unique ``id`` and metadata of text, numbers and non-empty lists of text.
+        embedder: turns text into unit vectors.
+        folder: where the index is kept; ``index_folder()`` when None.
+        progress: show a progress bar.
+
+    Raises:
+        IndexMismatchError: the folder holds an index made with another embedder.
+    """
+    from chromadb import PersistentClient
+    from chromadb.config import Settings
+    from langchain_chroma import Chroma
+
+    path = folder or index_folder()
+    path.mkdir(parents=True, exist_ok=True)
+    mark = fingerprint(embedder)
+    chroma = Chroma(
+        collection_name=COLLECTION,
+        embedding_function=embedder,
+        client=PersistentClient(str(path), Settings(anonymized_telemetry=False)),
+        collection_metadata={"embedder": mark},
+        collection_configuration={"hnsw": {"space": "cosine"}},
+    )
+    found = (chroma._collection.metadata or {}).get("embedder")
+    if found != mark:
+        raise IndexMismatchError(
+            f"The index in {path} was made with another embedder. Its vectors cannot be compared with those of this "
+            "one: delete the folder to build the index again, or choose another folder."
+        )
+    present = chroma.get(include=["documents", "metadatas"])
+    stored = dict(zip(present["ids"], zip(present["documents"], present["metadatas"], strict=True), strict=True))
+    wanted = {passage.id: passage for passage in passages}
+    gone = [key for key in stored if key not in wanted]
+    if gone:
+        chroma.delete(gone)
+    fresh = [p for p in passages if stored.get(p.id) != (p.page_content, p.metadata)]
+    for start in _steps(len(fresh), progress):
+        batch = fresh[start : start + BATCH]
+        chroma.add_documents(batch, ids=[str(passage.id) for passage in batch])
+    return chroma
+
+
+def _steps(total: int, progress: bool) -> Iterable[int]:
+    from tqdm.auto import tqdm
+
+    return tqdm(range(0, total, BATCH), desc="Embedding passages", unit="batch", disable=not progress or not total)
+
+
+class DenseRetriever(BaseRetriever):
+    """The ``k`` passages closest to a question by cosine, among those that the reader's groups may see.
+
+    The access filter is part of the search: filtering afterwards would leave fewer than ``k`` passages, and passages
+    that should never have left the index would be in memory.
+
+    Attributes:
+        groups: the reader's access groups; the default is what all staff may read.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    index: Any
+    k: int = 3
+    groups: tuple[str, ...] = ("everyone",)
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002
+    ) -> list[Document]:
+        return self.search(query)[0]
+
+    def search(self, question: str) -> tuple[list[Document], dict[str, float]]:
+        """Passages, best first, each with its cosine in ``metadata["score"]``; and seconds by stage."""
+        started = time.perf_counter()
+        vector = self.index.embeddings.embed_query(question)
+        embedded = time.perf_counter()
+        pairs = self.index.similarity_search_by_vector_with_relevance_scores(
+            vector, k=self.k, filter=access_filter(self.groups)
+        )
+        passages = [
+            passage.model_copy(update={"metadata": {**passage.metadata, "score": 1.0 - distance}})
+            for passage, distance in pairs
+        ]
+        return passages, {"embedding": embedded - started, "search": time.perf_counter() - embedded}
+
+
+def access_filter(groups: Sequence[str]) -> dict[str, Any]:
+    """Chroma's filter for passages whose access list names one of the groups; no group sees nothing."""
+    # a group that is on no access list: Chroma refuses an empty filter, and silence must not mean 'everything'
+    clauses: list[dict[str, Any]] = [{"acl": {"$contains": group}} for group in groups or ("(nobody)",)]
+    return clauses[0] if len(clauses) == 1 else {"$or": clauses}

@@ -24,7 +24,7 @@ SHORTEST_LEAK = 13
 
 def build(lesson: Lesson, folder: Folder, settings: Settings) -> Notebook:
     """The edition for `folder`, without outputs: learner ('notebooks') or solution ('solutions')."""
-    exercises = {id(exercise.cell): exercise for exercise in lesson.exercises}
+    exercises = {exercise.cell.line: exercise for exercise in lesson.exercises}
     answer = blank if folder == "notebooks" else references.solution
     head = header.render(lesson.header, lesson.name, folder, settings)
     cells = [
@@ -36,7 +36,7 @@ def build(lesson: Lesson, folder: Folder, settings: Settings) -> Notebook:
         seen[cell.raw] += 1
         if "instructor" in cell.tags:
             continue
-        exercise = exercises.get(id(cell))
+        exercise = exercises.get(cell.line)
         source = answer(exercise) if exercise else cell.source
         cells.append(_cell(cell.kind, _id(lesson.name, cell, seen[cell.raw]), source, cell.tags))
     return {"cells": cells, "metadata": copy.deepcopy(METADATA), "nbformat": 4, "nbformat_minor": 5}
@@ -82,8 +82,6 @@ def with_outputs(built: Notebook, executed: Notebook) -> Notebook:
         if old and cell["cell_type"] == old["cell_type"] == "code" and source(old) == source(cell):
             cell["outputs"] = copy.deepcopy(old.get("outputs", []))
             cell["execution_count"] = old.get("execution_count")
-    if "widgets" in executed.get("metadata", {}):
-        result["metadata"]["widgets"] = copy.deepcopy(executed["metadata"]["widgets"])
     return result
 
 

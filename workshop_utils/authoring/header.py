@@ -78,19 +78,15 @@ def _is_text(value: object) -> bool:
 
 
 def _header(data: dict[str, Any]) -> Header:
-    return Header(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    return Header(**fields)
 
 
 def render(header: Header, lesson: str, folder: str, settings: Settings) -> str:
     """The markdown of the header cell of the notebook `folder`/`lesson`.ipynb."""
     number = lesson.partition("_")[0]
     badges = launch_badges(settings.repository, f"{folder}/{lesson}.ipynb")
-    other = {
-        "notebooks": [],
-        "solutions": [
-            f"*Solution edition, executed. To work on the exercises, open [{lesson}](../notebooks/{lesson}.ipynb).*"
-        ],
-    }[folder]
+    learner = f"*Solution edition, executed. The exercises are in [{lesson}](../notebooks/{lesson}.ipynb).*"
     facts = [
         ("Claims tested", ", ".join(header.claims)),
         ("Your time", f"about {header.minutes} minutes (estimated)"),
@@ -99,13 +95,13 @@ def render(header: Header, lesson: str, folder: str, settings: Settings) -> str:
     ]
     paragraphs = [
         f"# {number} · {header.title}",
-        *([badges] if badges else []),
-        *other,
+        badges,
+        learner if folder == "solutions" else "",
         f"**{header.question}**",
         "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts)]),
         "\n".join(["At the end you will be able to", "", *(f"- {outcome}" for outcome in header.outcomes)]),
     ]
-    return "\n\n".join(paragraphs)
+    return "\n\n".join(filter(None, paragraphs))
 
 
 def launch_badges(repository: str, path: str) -> str:

@@ -70,7 +70,7 @@ def check(root: Path) -> list[Problem]:
 def reset(root: Path, lesson: str) -> Path | None:
     """Put a fresh learner notebook of a lesson ('01_rag_from_scratch', or '01') in place.
 
-    What was there is kept as NAME.backup-N.ipynb; returns that path, None when there was nothing of the learner's to keep.
+    What was there is kept as NAME.backup-N.ipynb; returns that path, or None when there was nothing to keep.
     Raises LookupError for a lesson that does not exist, BuildError for one that cannot be built.
     """
     notebooks = {Path(path).stem: nb for path, nb in _products(root).notebooks.items() if path.startswith("notebooks/")}

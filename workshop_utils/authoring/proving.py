@@ -1,4 +1,4 @@
-"""Proves an exercise: blank is 'not attempted', the reference passes, each known mistake gets the message that names it."""
+"""Proves an exercise: blank is not attempted, the reference passes, each known mistake gets its own message."""
 
 import linecache
 from collections.abc import Callable, Mapping, Sequence

@@ -32,7 +32,7 @@ def render(lesson: Lesson) -> tuple[str, list[Problem]]:
                 needed.add(name)
             else:
                 line = _first_use(lesson.tree, exercise, name)
-                text = f"the solution of {exercise.name} uses {name!r}, which this lesson neither imports nor sets as exercise"
+                text = f"the solution of {exercise.name} uses {name!r}, not imported and no exercise of this lesson"
                 problems.append(Problem(lesson.file, line, text))
     lines = dict.fromkeys(line for name, line in imports if name in needed)
     parts = [HEAD.format(file=lesson.file), *(["\n".join(lines) + "\n"] if lines else [])]
@@ -66,9 +66,9 @@ def _free_names(source: str) -> set[str]:
     """Names that a top-level definition reads from its module, annotations and defaults included."""
 
     def of(table: symtable.SymbolTable) -> Iterator[str]:
-        top = table.get_type() == "module"
         for symbol in table.get_symbols():
-            if symbol.is_referenced() and (symbol.is_global() or (top and not symbol.is_assigned())):
+            # not is_global(): symtable takes a function called 'top' for the module
+            if symbol.is_referenced() and not symbol.is_local() and not symbol.is_free():
                 yield symbol.get_name()
         for child in table.get_children():
             yield from of(child)

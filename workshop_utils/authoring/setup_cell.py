@@ -38,5 +38,5 @@ if not find_spec("workshop_utils"):
 
 
 def source(repository: str) -> str:
-    """The cell's source: silent and instant where `workshop_utils` is installed; sets up Colab; else says what to type."""
+    """Silent and instant where `workshop_utils` is installed; sets Colab up; anywhere else says what to type."""
     return f"{TITLE}\n{CELL.replace('{repository}', repository)}".rstrip()

@@ -27,10 +27,11 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell. `raw` are its lines in the file, the first of them at line `line`; `source` is what a notebook shows."""
+    """One cell: `raw` are its lines in the file, from line `line` on, under its cell line `start`."""
 
     kind: Literal["markdown", "code"]
     tags: tuple[str, ...]
+    start: int
     line: int
     raw: tuple[str, ...]
     source: str
@@ -45,7 +46,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class ExerciseCell:
-    """An exercise: its id is the name of the function or class; `blocks` are index pairs of its marker lines in `raw`."""
+    """An exercise, its name being its id; `blocks` are pairs of marker lines, as indices of `raw`."""
 
     name: str
     cell: Cell
@@ -70,7 +71,10 @@ def read(name: str, text: str) -> tuple[Lesson | None, list[Problem]]:
     lines = text.splitlines()
     header, start, problems = headers.parse(file, lines)
     cells, more = _cells(file, lines, start)
-    problems += [*more, *_tag_problems(file, cells), *_stray_markers(file, lines, cells)]
+    problems += more
+    if not cells:
+        return None, problems
+    problems += [*_tag_problems(file, cells), *_stray_markers(file, lines, cells)]
     try:
         tree = ast.parse(text)
     except SyntaxError as error:
@@ -100,7 +104,9 @@ def _cells(file: str, lines: list[str], start: int) -> tuple[list[Cell], list[Pr
     problems += [Problem(file, n + 1, "text before the first cell") for n in before]
     if problems:
         return [], problems
-    sources = [c.source for c in jupytext.reads("\n".join(lines[start:]), fmt="py:percent").cells] if starts else []
+    if not starts:
+        return [], [Problem(file, 1, "the lesson has no cell")]
+    sources = [cell.source for cell in jupytext.reads("\n".join(lines[starts[0] :]), fmt="py:percent").cells]
     if len(sources) != len(starts):
         return [], [Problem(file, 1, f"jupytext reads {len(sources)} cells, the file has {len(starts)} cell lines")]
     cells = []
@@ -112,9 +118,12 @@ def _cells(file: str, lines: list[str], start: int) -> tuple[list[Cell], list[Pr
         except ValueError:
             tags = ()
             problems.append(Problem(file, first + 1, f"tags must be a list of quoted words, not {form['tags']}"))
-        body = [n for n in range(first + 1, last) if lines[n].strip()] or [first]
+        body = [n for n in range(first + 1, last) if lines[n].strip()]
+        if not body:
+            problems.append(Problem(file, first + 1, "an empty cell"))
+            continue
         kind: Literal["markdown", "code"] = "markdown" if form["markdown"] else "code"
-        cells.append(Cell(kind, tags, body[0] + 1, tuple(lines[body[0] : body[-1] + 1]), source))
+        cells.append(Cell(kind, tags, first + 1, body[0] + 1, tuple(lines[body[0] : body[-1] + 1]), source))
     return cells, problems
 
 
@@ -122,9 +131,9 @@ def _tag_problems(file: str, cells: list[Cell]) -> Iterator[Problem]:
     for cell in cells:
         for tag in cell.tags:
             if tag not in TAGS:
-                yield Problem(file, cell.line - 1, f"unknown tag {tag!r}; there are {', '.join(sorted(TAGS))}")
+                yield Problem(file, cell.start, f"unknown tag {tag!r}; there are {', '.join(sorted(TAGS))}")
             elif tag in (CODE_TAGS if cell.kind == "markdown" else MARKDOWN_TAGS):
-                yield Problem(file, cell.line - 1, f"tag {tag!r} does not go with a {cell.kind} cell")
+                yield Problem(file, cell.start, f"tag {tag!r} does not go with a {cell.kind} cell")
 
 
 def _stray_markers(file: str, lines: list[str], cells: list[Cell]) -> Iterator[Problem]:
@@ -133,9 +142,7 @@ def _stray_markers(file: str, lines: list[str], cells: list[Cell]) -> Iterator[P
         if not LOOKS_LIKE_A_MARKER.search(line):
             continue
         if line.strip() not in (BEGIN, END):
-            yield Problem(
-                file, n, f"a marker is exactly {BEGIN!r} or {END!r} on a line of its own, not {line.strip()!r}"
-            )
+            yield Problem(file, n, f"a marker is {BEGIN!r} or {END!r} on a line of its own, not {line.strip()!r}")
         elif n not in in_exercises:
             yield Problem(file, n, f"{line.strip()!r} outside an exercise cell")
 
@@ -202,7 +209,7 @@ def _check_cell_problems(
     file: str, cells: list[Cell], tree: ast.Module, exercises: list[ExerciseCell]
 ) -> Iterator[Problem]:
     """After each exercise, before the next, one cell tagged 'check' that holds NAME = check(NAME) and nothing else."""
-    names = {id(exercise.cell): exercise.name for exercise in exercises}
+    names = {exercise.cell.line: exercise.name for exercise in exercises}
     waiting: tuple[str, int] | None = None
 
     def missing() -> list[Problem]:
@@ -212,9 +219,9 @@ def _check_cell_problems(
         return [Problem(file, line, f"no cell {name} = check({name}), tagged 'check', before the next exercise")]
 
     for cell in cells:
-        if id(cell) in names:
+        if cell.line in names:
             yield from missing()
-            waiting = (names[id(cell)], cell.line)
+            waiting = (names[cell.line], cell.line)
             continue
         nodes = [node for node in tree.body if cell.kind == "code" and cell.holds(node)]
         checked = [name for node in nodes if (name := _checked(node))]
@@ -231,13 +238,10 @@ def _check_cell_problems(
 
 def _checked(node: ast.stmt) -> str | None:
     """NAME, if the statement is NAME = check(NAME)."""
-    match node:
-        case ast.Assign(
-            targets=[ast.Name(id=target)],
-            value=ast.Call(func=ast.Name(id="check"), args=[ast.Name(id=name)], keywords=[]),
-        ) if target == name:
-            return name
-    return None
+    if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
+        return None
+    name = node.targets[0].id
+    return name if ast.unparse(node) == f"{name} = check({name})" else None
 
 
 def _indent(line: str) -> str:

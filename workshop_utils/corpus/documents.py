@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 from langchain_core.documents import Document
 
+from workshop_utils.errors import WorkshopError
+
 COLLECTIONS = (
     "hr-policies",
     "it-faq",
@@ -22,7 +24,7 @@ KEYS = ("id", "title", "collection", "version", "date", "status", "superseded_by
 EVERYONE = "everyone"
 
 
-class CorpusError(ValueError):
+class CorpusError(WorkshopError):
     """A document or a question breaks the schema of data/DATASHEET.md; the message names the file and the fault."""
 
 

@@ -72,7 +72,7 @@ class Progress:
     def _table(self) -> list[tuple[str, ...]]:
         head = tuple(say(f"progress.{column}") for column in ("lesson", "exercise", "state", "hints"))
         state = {True: say("progress.passed"), False: say("progress.open")}
-        return [head, *((lesson, name, state[done], str(n or "")) for lesson, name, done, n in self.rows)]
+        return [head, *((lesson, _titled(name), state[done], str(n or "")) for lesson, name, done, n in self.rows)]
 
     def _heading(self) -> str:
         return say("progress.heading", passed=sum(done for _, _, done, _ in self.rows), total=len(self.rows))
@@ -93,6 +93,10 @@ class Progress:
 def progress() -> Progress:
     """The table of what is done; shown as the last line of a cell."""
     return Progress()
+
+
+def _titled(name: str) -> str:
+    return f"{name}: {say(f'exercises.{name}.title')}"
 
 
 TONES: dict[State, Tone] = {"not_attempted": "open", "raised": "bad", "wrong": "bad", "passed": "good"}

@@ -21,11 +21,13 @@ from pathlib import Path
 
 import platformdirs
 
+from workshop_utils.errors import WorkshopError
+
 MEGABYTE = 1_000_000
 Report = Callable[[str], None]
 
 
-class ModelStoreError(RuntimeError):
+class ModelStoreError(WorkshopError):
     """The models cannot be had; the message says why and what to do about it."""
 
 

@@ -17,10 +17,11 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import RunnableConfig
 from pydantic import ConfigDict, Field
 
+from workshop_utils.errors import WorkshopError
 from workshop_utils.models.device import Device
 
 
-class AdapterError(ValueError):
+class AdapterError(WorkshopError):
     """The adapter is damaged, unsafe, or made for another base model; the message says which."""
 
 

@@ -13,6 +13,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 
+from workshop_utils.errors import WorkshopError
 from workshop_utils.models import store
 from workshop_utils.models.embedder import fingerprint
 
@@ -24,7 +25,7 @@ COLLECTION = "clairval"
 BATCH = 64
 
 
-class IndexMismatchError(ValueError):
+class IndexMismatchError(WorkshopError):
     """The index on disk was made with another embedder."""
 
 

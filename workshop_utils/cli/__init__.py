@@ -1,0 +1,257 @@
+"""The ``workshop`` command. Each command imports what it needs when it runs, so that ``--help`` is instant."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from workshop_utils.errors import WorkshopError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+app = typer.Typer(
+    name="workshop",
+    help="RAG, fine-tuning, or both? The workshop's commands. Exit code 0: all is well; 1: something failed; "
+    "2: the command was not understood.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+bench = typer.Typer(help="Measure this machine.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+console = Console(highlight=False)
+
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON.")]
+Lessons = Annotated[list[str] | None, typer.Argument(metavar="[LESSON...]", help="For example 01, or its full name.")]
+
+
+def main() -> None:
+    """Run the command line; errors that we foresaw are told in a sentence, not in a traceback."""
+    try:
+        app()
+    except WorkshopError as error:
+        console.print(f"{type(error).__name__}: {error}", style="red", markup=False, soft_wrap=True)
+        raise SystemExit(1) from error
+    except KeyboardInterrupt:
+        console.print("\nStopped.")
+        raise SystemExit(130) from None
+
+
+@app.command()
+def fetch() -> None:
+    """Fetch, verify and convert the models; what is already good is left alone."""
+    from workshop_utils.models import store
+
+    store.ensure_all(console.print)
+    console.print(f"The models are in {store.cache_dir() / 'models'}.", soft_wrap=True)
+
+
+@app.command()
+def lab(
+    port: Annotated[int, typer.Option(help="Where the page is served; the next free port if it is taken.")] = 8888,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+) -> None:
+    """Open the workshop in JupyterLab."""
+    from workshop_utils.models import store
+
+    store.ensure_all(console.print)
+    command = [
+        *(sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}", f"--port={port}"),
+        "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb",
+        "--LabApp.news_url=None",  # JupyterLab would otherwise ask the network for its news
+        *([] if browser else ["--no-browser"]),
+    ]
+    console.print("JupyterLab starts. To stop it, press Ctrl-C here.")
+    raise SystemExit(_become(command))
+
+
+@app.command()
+def doctor(
+    port: Annotated[int, typer.Option(help="The port that JupyterLab would use.")] = 8888, file: Json = None
+) -> None:
+    """Check everything that can be wrong on this machine, and say how to fix it."""
+    from workshop_utils.cli.doctor import diagnose, render
+
+    report = diagnose(port)
+    print(render(report))
+    _write_json(file, report.as_dict())
+    raise typer.Exit(0 if report.ok else 1)
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="In quotes, for example: 'How many training days do I get?'")],
+    k: Annotated[int, typer.Option(min=1, max=20, help="How many passages to retrieve.")] = 3,
+    llm: Annotated[str | None, typer.Option(help="A model folder or name, or an endpoint's URL.")] = None,
+    file: Json = None,
+) -> None:
+    """Answer a question about Clairval by RAG, with the sources that were retrieved and the time of each stage."""
+    from dataclasses import asdict
+
+    from rich.markup import escape
+
+    from workshop_utils.models import load_llm
+    from workshop_utils.rag import RagAnswer, load_rag
+
+    if not question.strip():
+        console.print("[red]The question is empty.[/red] Put it in quotes: workshop ask 'How many ...?'")
+        raise typer.Exit(2)
+    rag = load_rag(load_llm(llm), k=k, progress=True)
+    for piece in rag.stream(question):
+        if isinstance(piece, RagAnswer):
+            answer = piece
+        else:
+            console.print(escape(piece), end="", soft_wrap=True)
+    console.print("\n\n[bold]Retrieved sources[/bold], best first")
+    for source in answer.sources:
+        section = source.text.split("\n", 1)[0]
+        console.print(
+            f"  [{source.label}] {source.document}  {escape(section)}  cosine {source.score:.2f}", markup=False
+        )
+    stages = ", ".join(f"{stage} {seconds * 1000:.0f} ms" for stage, seconds in answer.seconds.items())
+    console.print(f"\n[dim]{stages}; {answer.prompt_tokens} prompt tokens[/dim]")
+    _write_json(file, asdict(answer))
+
+
+@app.command()
+def run(
+    lessons: Lessons = None,
+    offline: Annotated[bool, typer.Option(help="Run them with the network cut.")] = False,
+    file: Json = None,
+) -> None:
+    """Run the solution notebooks in fresh kernels, compare their outputs, measure seconds and memory."""
+    from workshop_utils.cli.testing import run_lessons
+
+    runs = run_lessons(_lesson_paths("solutions", lessons), console, cut_network=offline)
+    _write_json(file, {"lessons": [result.as_dict() for result in runs]})
+    raise typer.Exit(0 if all(result.status == "passed" for result in runs) else 1)
+
+
+@app.command()
+def build(
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if anything is not up to date.")] = False,
+    execute: Annotated[bool, typer.Option("--execute", help="Also run the solutions and keep their outputs.")] = False,
+    lessons: Lessons = None,
+) -> None:
+    """Build both editions of the notebooks from lessons/ (LESSON... chooses what --execute runs)."""
+    from workshop_utils.authoring import BuildError
+    from workshop_utils.authoring import build as build_project
+    from workshop_utils.authoring import check as check_project
+
+    if check:
+        problems = check_project(ROOT)
+        for problem in problems:
+            console.print(str(problem), markup=False, soft_wrap=True)
+        console.print(f"{len(problems)} problems" if problems else "Notebooks, references and README are up to date.")
+        raise typer.Exit(1 if problems else 0)
+    try:
+        written = build_project(ROOT)
+    except BuildError as error:
+        console.print(str(error), markup=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+    for path in written:
+        console.print(f"wrote {path.relative_to(ROOT)}")
+    if execute:
+        from workshop_utils.authoring.execute import execute as execute_notebook
+
+        for path in _lesson_paths("solutions", lessons):
+            with _bar(path.stem) as advance:
+                execute_notebook(path, advance)
+
+
+@app.command()
+def reset(lesson: Annotated[str, typer.Argument(help="For example 01.")]) -> None:
+    """Put a fresh copy of a learner notebook back; yours is kept beside it."""
+    from workshop_utils.authoring import reset as reset_lesson
+
+    (path,) = _lesson_paths("notebooks", [lesson], must_exist=False)
+    backup = reset_lesson(ROOT, path.stem)
+    console.print(f"{path.relative_to(ROOT)} is fresh again.")
+    if backup:
+        console.print(f"Your version is {backup.relative_to(ROOT)}.")
+
+
+@app.command()
+def test(
+    full: Annotated[bool, typer.Option("--full", help="Also what is slow: the slow path of older laptops.")] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="REV", help="Run only the lessons that changes since this git revision affect."),
+    ] = None,
+) -> None:
+    """Run every test: style, types, units, both editions of the notebooks, with the network cut."""
+    from workshop_utils.cli.testing import run_tests
+
+    raise typer.Exit(0 if run_tests(ROOT, console, full=full, since=since) else 1)
+
+
+@bench.command("decode")
+def bench_decode(runs: Annotated[int, typer.Option(min=1)] = 5, file: Json = None) -> None:
+    """Tokens per second: ours, llama.cpp's own, transformers', in one run."""
+    from workshop_utils.models.bench import bench_decode as measure
+    from workshop_utils.models.bench import table
+
+    result = measure(runs)
+    console.print(table(result))
+    _write_json(file, result)
+
+
+@bench.command("prompts")
+def bench_prompts(file: Json = None) -> None:
+    """How well the untouched model reads its sources with different prompts, on the development questions."""
+    from workshop_utils.evaluation.prompt_study import study, table
+
+    result = study(console)
+    console.print(table(result))
+    _write_json(file, result)
+
+
+def _lesson_paths(folder: str, wanted: list[str] | None, must_exist: bool = True) -> list[Path]:
+    """Notebook paths of the lessons asked for, by number or name; all when none is named."""
+    names = sorted(path.stem for path in (ROOT / "lessons").glob("[0-9][0-9]_*.py"))
+    chosen = [name for name in names if not wanted or any(name == w or name.startswith(f"{w}_") for w in wanted)]
+    unknown = [w for w in wanted or [] if not any(name == w or name.startswith(f"{w}_") for name in names)]
+    if unknown:
+        console.print(f"There is no lesson {', '.join(unknown)}. There are: {', '.join(names)}.")
+        raise typer.Exit(2)
+    paths = [ROOT / folder / f"{name}.ipynb" for name in chosen]
+    missing = [path.name for path in paths if must_exist and not path.exists()]
+    if missing:
+        console.print(f"Not built yet: {', '.join(missing)}. Run 'workshop build'.")
+        raise typer.Exit(1)
+    return paths
+
+
+def _write_json(file: Path | None, result: dict[str, Any]) -> None:
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total or None)
+
+
+def _become(command: list[str]) -> int:
+    """Replace this process by another program; where that is impossible, wait for it."""
+    import subprocess
+
+    if os.name == "posix":
+        os.execv(command[0], command)
+    try:
+        return subprocess.run(command).returncode
+    except KeyboardInterrupt:
+        return 130

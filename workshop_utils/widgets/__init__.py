@@ -1,0 +1,7 @@
+"""Widgets for notebooks: one file a widget, state apart from display."""
+
+from workshop_utils.widgets.ask_box import ask_box
+from workshop_utils.widgets.marked_text import marked_text
+from workshop_utils.widgets.stages import stage_strip
+
+__all__ = ["ask_box", "marked_text", "stage_strip"]

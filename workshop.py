@@ -48,8 +48,8 @@ Commands:
     COMMAND --help     more about one of them
 
 The first command makes the environment in .venv and fetches the models (a network is needed this once).
-WORKSHOP_VENV=FOLDER puts the environment elsewhere; --here as the first argument, or WORKSHOP_VENV=current, uses the
-running Python instead, with the torch and numpy that it has. WORKSHOP_CACHE=FOLDER puts the models elsewhere."""
+WORKSHOP_VENV=FOLDER puts the environment elsewhere; --here as the first argument uses the active virtual or
+conda environment instead, with the torch and numpy that it has. WORKSHOP_CACHE=FOLDER puts the models elsewhere."""
 
 
 def wrong_python(found: "tuple[int, ...]", arguments: "list[str]") -> str:  # Python 2? Type python3 instead
@@ -75,7 +75,7 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 13):
 
 
 ROOT = Path(__file__).resolve().parent
-NEEDED_GB = 4.0  # measured on Linux: 2.5 GB of environment, 0.8 GB of pip's cache, 0.5 GB of models
+NEEDED_GB = 4.0  # measured on Linux: 2.3 GB of environment, 0.5 GB of models; the rest is for pip's downloads
 CUDA_GB = 12.0
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PROBE_SECONDS = 4.0
@@ -142,8 +142,18 @@ def main(argv: list[str]) -> int:
 
 
 def find_place(here: bool) -> Place:
-    """The environment to use: the running one when asked for, on Colab, or when conda made it for us; else our own."""
+    """The environment to use: the running one when asked for, on Colab, or when conda made it for us; else our own.
+
+    Raises:
+        SetupError: `--here` would change a Python that other programs share.
+    """
     wanted = os.environ.get("WORKSHOP_VENV", "")
+    apart = sys.prefix != sys.base_prefix or is_conda()
+    if here and not (apart or on_colab() or wanted == "current"):
+        raise SetupError(
+            f"--here would change the packages of {sys.executable}, which other programs may use.\n"
+            "Leave it out, or activate a virtual or conda environment first. (WORKSHOP_VENV=current insists.)"
+        )
     if here or wanted == "current" or (not wanted and (on_colab() or in_our_conda())):
         prefix = Path(sys.prefix)
         return Place(Path(sys.executable), prefix, ROOT / ".workshop" / "environment.json", own=False)
@@ -157,10 +167,14 @@ def on_colab() -> bool:
     return "COLAB_RELEASE_TAG" in os.environ
 
 
+def is_conda() -> bool:
+    """Whether this Python belongs to a conda environment."""
+    return Path(sys.prefix, "conda-meta").is_dir()
+
+
 def in_our_conda() -> bool:
     """Whether this Python is a conda environment made from environment.yml, as on Binder."""
-    installed = Path(sysconfig.get_path("purelib")).glob("workshop_utils-*.dist-info")
-    return os.environ.get("CONDA_PREFIX") == sys.prefix and any(installed)
+    return is_conda() and any(Path(sysconfig.get_path("purelib")).glob("workshop_utils-*.dist-info"))
 
 
 def set_up(place: Place, models: bool = True) -> None:

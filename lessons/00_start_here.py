@@ -131,7 +131,7 @@ table.groupby("collection")["words"].agg(["count", "sum"]).rename(columns={"coun
 # ## 5. The same question, with the documents at hand
 #
 # `load_rag` puts together a complete RAG system: it cuts the documents into passages, turns each passage into a
-# vector, and, for a question, finds the three closest passages and puts them into the prompt. Lesson 01 builds
+# vector, finds the three passages closest to a question, and puts the best of them into the prompt. Lesson 01 builds
 # every part by hand. Here we only use it. The first call embeds the whole corpus; later calls find the index on
 # disk.
 
@@ -150,12 +150,13 @@ answer = rag.ask(question)
 print(answer.text)
 
 # %% [markdown]
-# And where does that come from? The sources are listed **by code**: they are the passages that were put before the
-# model. That list is always right about what the model was *shown*. It does not prove that the model *used* it.
+# And where does that come from? The sources are listed **by code**: the three passages that were found, and which of
+# them the model was given. That list is always right about what the model was *given*. It does not prove that the
+# model *used* it.
 
 # %%
 for source in answer.sources:
-    print(f"[{source.label}] {source.document}: {source.text.splitlines()[0]}")
+    print(f"[{source.label}] {source.document}: {source.text.splitlines()[0]}", "(given to the model)" * source.read)
 
 # %%
 evidence = "Besides the money, each employee has 6 training days a calendar year"
@@ -187,13 +188,13 @@ print("asked from memory again, it says the same:", again == closed_book)
 # ## 7. How good is it really?
 #
 # One question proves nothing, and this one was chosen because it works. On {{results/prompts.json:n|d}} development
-# questions with one fact each, this untouched small model with three retrieved passages answers
+# questions with one fact each, this untouched small model with the best passage answers
 # **{{results/prompts.json:best.correct.value|.0%}}** correctly (95% interval
 # {{results/prompts.json:best.correct.low|.0%}} to {{results/prompts.json:best.correct.high|.0%}}), and from memory
-# {{results/prompts.json:closed_book.correct.value|.0%}}. The passage with the answer is among the three in
-# {{results/prompts.json:best.hit.value|.0%}} of the cases: most of what is lost is lost in **reading**, by a model of
-# this size, not in finding. You will see the two separated in lesson 01, and improved, one after the other, in the
-# lessons that follow.
+# {{results/prompts.json:closed_book.correct.value|.0%}}. That is far from good, and it is lost in two places: the passage
+# with the answer comes first in {{results/prompts.json:best.hit.value|.0%}} of the cases (**finding**), and when it does, the
+# model gets the answer out of it in {{results/prompts.json:best.correct_given_hit.value|.0%}} (**reading**). Lesson 01
+# separates the two; the lessons after it improve one, then the other.
 #
 # Ask about anything you like: leave, laptops, alarms of a pump, the return of a device. Then ask something that no
 # document answers, and look at the sources it shows all the same.

@@ -161,6 +161,23 @@ def test_outputs_of_equal_cells_stay_in_order(toy: Toy) -> None:
     assert kept == expected
 
 
+def test_a_generated_cell_that_changes_loses_its_outputs(toy: Toy) -> None:
+    build(toy.root)
+    executed(toy)
+    toy.write("pyproject.toml", '[tool.workshop]\nrepository = "https://github.com/owner/name"\n')
+    build(toy.root)
+    setup, code = (notebook(toy.root, SOLVED)["cells"][n] for n in (1, 3))
+    assert (setup["outputs"], setup["execution_count"]) == ([], None)
+    assert code["outputs"]
+
+
+def test_the_order_of_keys_does_not_matter() -> None:
+    output = {"name": "stdout", "output_type": "stream", "text": "x"}
+    code = {"cell_type": "code", "id": "a", "metadata": {}, "source": "1", "execution_count": 1, "outputs": [output]}
+    turned = dict(reversed(code.items())) | {"outputs": [dict(reversed(output.items()))], "source": ["1"]}
+    assert editions.dumps({"cells": [code], "metadata": {}}) == editions.dumps({"metadata": {}, "cells": [turned]})
+
+
 def test_learner_outputs_are_cleared(toy: Toy) -> None:
     build(toy.root)
     fresh = (toy.root / LEARNER).read_bytes()

@@ -140,7 +140,7 @@ def test_arguments_are_copied_inside_containers_and_tensors() -> None:
     def checker(attempt: Callable[..., Any]) -> None:
         attempt(given, tensor)
 
-    body = "x['a'][0][:] = 0\nx['t'][0][:] = 0\nx['new'] = 1\nreturn float(t.sum())"
+    body = "x['a'][0][:] = 0\nx['t'][0][:] = 0\nx['new'] = 1\nreturn t.sum().item()"
     assert judge(Exercise("any", checker), cell(body, head="def top(x, t):")).state == "passed"
     assert array.sum() == tensor.sum() == 2
     assert "new" not in given

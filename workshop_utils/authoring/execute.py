@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from workshop_utils.authoring.editions import dumps
+from workshop_utils.authoring.editions import dumps, with_outputs
 
 CELL_TIMEOUT = 1200
 
@@ -39,4 +39,6 @@ def execute(path: Path, progress: Callable[[int, int], None] | None = None) -> N
     client.execute(env={**os.environ, "WORKSHOP_TEST": "1"})
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
-    path.write_text(dumps(json.loads(json.dumps(notebook))), encoding="utf-8", newline="\n")
+    built = json.loads(path.read_text("utf-8"))
+    executed = json.loads(json.dumps(notebook))
+    path.write_text(dumps(with_outputs(built, executed)), encoding="utf-8", newline="\n")

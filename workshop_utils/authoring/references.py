@@ -11,6 +11,7 @@ from workshop_utils.authoring.source import ExerciseCell, Lesson
 HEAD = '''\
 # ruff: noqa
 # fmt: off
+# mypy: disable-error-code="no-any-return"
 """Reference answers: generated from {file} by `workshop build`; do not edit."""
 '''
 

@@ -114,11 +114,11 @@ def ask(
     console.print("\n\n[bold]Retrieved sources[/bold], best first")
     for source in answer.sources:
         section = source.text.split("\n", 1)[0]
-        console.print(
-            f"  [{source.label}] {source.document}  {escape(section)}  cosine {source.score:.2f}", markup=False
-        )
+        given = "  (given to the model)" if source.read else ""
+        line = f"  [{source.label}] {source.document}  {section}  cosine {source.score:.2f}{given}"
+        console.print(line, markup=False, soft_wrap=True)
     stages = ", ".join(f"{stage} {seconds * 1000:.0f} ms" for stage, seconds in answer.seconds.items())
-    console.print(f"\n[dim]{stages}; {answer.prompt_tokens} prompt tokens[/dim]")
+    console.print(f"\n[dim]{stages}; {answer.prompt_tokens} prompt tokens[/dim]", soft_wrap=True)
     _write_json(file, asdict(answer))
 
 

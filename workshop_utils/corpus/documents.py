@@ -72,10 +72,11 @@ def read_document(path: Path) -> Document:
     Raises:
         CorpusError: the front matter is missing, is not YAML, or lacks or has too many keys.
     """
-    text = path.read_text("utf-8")
     try:
-        _, header, body = text.split("---\n", 2)
+        before, header, body = path.read_text("utf-8-sig").split("---\n", 2)
         metadata: dict[str, Any] = yaml.safe_load(header)
+        if before:
+            raise ValueError("the first line must be '---'")
     except (ValueError, yaml.YAMLError) as error:
         raise CorpusError(f"{path.name}: no readable front matter between '---' lines ({error})") from error
     if not isinstance(metadata, dict) or tuple(metadata) != KEYS:

@@ -65,10 +65,13 @@ def load_questions(split: Split, *, kinds: Iterable[Kind] | None = None, folder:
     path = (folder or data_dir() / "questions") / f"{split}.jsonl"
     wanted = set(KINDS if kinds is None else kinds)
     questions = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+    # lines of bytes: those of text also end at U+2028 and other marks that may stand inside a JSON text
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             question = parse_question(json.loads(line))
-        except (ValueError, KeyError, TypeError) as error:
+        except KeyError as error:
+            raise CorpusError(f"{path.name}, line {number}: the field {error} is missing") from error
+        except (ValueError, TypeError) as error:
             raise CorpusError(f"{path.name}, line {number}: {error}") from error
         if question.kind in wanted:
             questions.append(question)
@@ -82,9 +85,11 @@ def parse_question(record: dict[str, Any]) -> Question:
         ValueError, KeyError, TypeError: a field is missing, unknown or of the wrong kind.
     """
     fields = dict(record)
-    fields["accept"] = tuple(fields["accept"])
-    fields["sources"] = tuple(fields["sources"])
-    fields["choices"] = tuple(fields["choices"])
+    for name in ("accept", "sources", "choices"):
+        # a lone text would become a list of its letters
+        if not isinstance(fields[name], list) or not all(isinstance(entry, str) for entry in fields[name]):
+            raise TypeError(f"{name} must be a list of texts")
+        fields[name] = tuple(fields[name])
     fields["evidence"] = tuple(Evidence(**entry) for entry in fields["evidence"])
     question = Question(**fields)
     if question.kind not in KINDS:

@@ -68,16 +68,20 @@ def _pieces(markdown: str, max_tokens: int, count: TokenCounter) -> Iterator[tup
 
 
 def _sections(markdown: str) -> Iterator[tuple[str, list[str]]]:
-    """(heading, blocks) pairs; a block is a paragraph, a list or a table. The document's own title is left out."""
+    """(headings, blocks) pairs; a block is a paragraph, a list or a table. The document's own title is left out."""
     section, blocks = "", list[str]()
-    for block in re.split(r"\n\s*\n", markdown.strip()):
+    above: dict[int, str] = {}
+    for number, block in enumerate(re.split(r"\n\s*\n", markdown.strip())):
         match = HEADING.match(block)
         if match is None:
             blocks.append(block)
             continue
         if blocks:
             yield section, blocks
-        section, blocks = ("" if match[1] == "#" else match[2]), []
+        level = len(match[1])
+        if number or level > 1:
+            above = {other: title for other, title in above.items() if other < level} | {level: match[2].strip()}
+        section, blocks = " > ".join(above.values()), []
         if "\n" in block:
             blocks.append(block.split("\n", 1)[1])
     if blocks:
@@ -93,7 +97,7 @@ def _shorten(block: str, max_tokens: int, count: TokenCounter) -> Iterator[str]:
     if block.startswith("|"):
         head, units, glue = "\n".join(lines[:2]) + "\n", lines[2:], "\n"
     elif len(lines) > 1:
-        head, units, glue = "", lines, "\n"
+        head, units, glue = "", [part for line in lines for part in _shorten(line, max_tokens, count)], "\n"
     else:
         head, units, glue = "", re.split(r"(?<=[.!?])\s+", block), " "
     current = ""

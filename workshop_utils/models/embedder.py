@@ -21,8 +21,10 @@ def load_embedder(setting: str | None = None) -> HuggingFaceEmbeddings:
     Raises:
         workshop_utils.models.store.ModelStoreError: the default model cannot be had.
     """
+    import transformers
     from langchain_huggingface import HuggingFaceEmbeddings
 
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     chosen = setting or os.environ.get("WORKSHOP_EMBEDDER")
     # the model's own Transformer module reads 256 tokens at most and cuts the rest without a word
     return HuggingFaceEmbeddings(

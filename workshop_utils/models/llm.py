@@ -47,7 +47,9 @@ def load_llm(
     path = None if adapter is None else Path(adapter)
     if chosen.startswith(("http://", "https://")):
         return _endpoint(chosen, path, max_tokens)
-    if not chosen and engine == "auto":
+    if engine == "auto" and chosen:
+        engine = "llama.cpp" if chosen.endswith(".gguf") else "transformers"
+    elif engine == "auto":
         engine = "llama.cpp" if has_llama_cpp() and device.choose().name == "cpu" else "transformers"
     if engine == "llama.cpp":
         return _llama_cpp(chosen, path, max_tokens)
@@ -88,6 +90,8 @@ def _llama_cpp(setting: str, adapter: Path | None, max_tokens: int) -> BaseChatM
 def _transformers(setting: str, adapter: Path | None, max_tokens: int) -> BaseChatModel:
     from workshop_utils.models.transformers_chat import ChatTransformers, Engine
 
+    if setting.endswith(".gguf"):
+        raise ValueError(f"{setting} is a GGUF file, which only llama.cpp reads here: use backend='llama.cpp'.")
     is_local = not setting or Path(setting).exists()
     engine = Engine.load(setting or str(store.llm_dir()), device.choose(), local=is_local)
     chat = ChatTransformers(engine=engine, max_tokens=max_tokens)

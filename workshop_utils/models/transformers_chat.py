@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from pydantic import ConfigDict, Field
 
 from workshop_utils.errors import WorkshopError
 from workshop_utils.models.device import Device
+
+WEIGHTS = "adapter_model.safetensors"
 
 
 class AdapterError(WorkshopError):
@@ -36,7 +40,7 @@ class Engine:
     model: Any
     tokenizer: Any
     lock: threading.RLock = field(default_factory=threading.RLock)
-    adapters: dict[Path, str] = field(default_factory=dict)
+    adapters: dict[tuple[Path, int], str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, name_or_folder: str, device: Device, *, local: bool) -> Engine:
@@ -60,24 +64,68 @@ class Engine:
         Raises:
             AdapterError: the adapter cannot be used with this model.
         """
-        if adapter is None:
-            if self.adapters:
-                self.model.disable_adapters()
+        if adapter is None and not self.adapters:
             return
-        if adapter not in self.adapters:
-            check_adapter(adapter)
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        name = None if adapter is None else self._loaded(adapter)
+        for layer in self.model.modules():
+            if isinstance(layer, BaseTunerLayer):
+                if name is not None:
+                    layer.set_adapter(name, inference_mode=True)
+                layer.enable_adapters(name is not None)
+
+    def _loaded(self, folder: Path) -> str:
+        """The name under which PEFT knows the adapter; one trained again into the same folder is loaded again."""
+        check_adapter(folder)
+        key = (folder.resolve(), (folder / WEIGHTS).stat().st_mtime_ns)
+        if key not in self.adapters:
             name = f"adapter{len(self.adapters)}"
-            try:
-                self.model.load_adapter(str(adapter), adapter_name=name, local_files_only=True)
-            except (RuntimeError, ValueError) as error:
-                raise AdapterError(
-                    f"The adapter in {adapter} was not trained on this model "
-                    f"({self.model.config.model_type}, {self.model.config.hidden_size} wide): "
-                    f"{str(error).splitlines()[0]}"
-                ) from error
-            self.adapters[adapter] = name
-        self.model.set_adapter(self.adapters[adapter])
-        self.model.enable_adapters()
+            self._load_adapter(folder, name)
+            self.adapters[key] = name
+        return self.adapters[key]
+
+    def _load_adapter(self, folder: Path, name: str) -> None:
+        """Put the adapter beside the weights, in their precision.
+
+        Why not transformers' own ``load_adapter``: it refuses ``local_files_only``, leaves half an adapter behind when
+        the weights do not fit, fills in weights that are missing, and reports the other adapters' as missing.
+        """
+        import peft
+        from peft.functional import delete_adapter
+        from safetensors.torch import load_file
+
+        given = {key.removeprefix("base_model.model."): value for key, value in load_file(folder / WEIGHTS).items()}
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Already found a `peft_config`")
+                peft.inject_adapter_in_model(peft.LoraConfig.from_pretrained(str(folder)), self.model, name)
+            expected = peft.get_peft_model_state_dict(self.model, adapter_name=name, save_embedding_layers=False)
+            fault = _misfit(given, expected)
+            if fault is None:
+                peft.set_peft_model_state_dict(self.model, given, adapter_name=name)
+        except (RuntimeError, ValueError, TypeError) as error:
+            fault = str(error).splitlines()[0]
+        if fault is not None:
+            if name in getattr(self.model, "peft_config", ()):
+                delete_adapter(self.model, name, prefix="lora_")
+                del self.model.peft_config[name]
+            raise AdapterError(
+                f"The adapter in {folder} was not trained on this model ({self.model.config.model_type}, "
+                f"{self.model.config.num_hidden_layers} layers, {self.model.config.hidden_size} wide): {fault}."
+            )
+
+
+def _misfit(given: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
+    """The first difference between the tensors of an adapter's file and those that its place in the model needs."""
+    for key in sorted(given.keys() | expected.keys()):
+        if key not in expected:
+            return f"the model has no place for {key}"
+        if key not in given:
+            return f"it lacks {key}"
+        if given[key].shape != expected[key].shape:
+            return f"{key} is {tuple(given[key].shape)} and should be {tuple(expected[key].shape)}"
+    return None
 
 
 def check_adapter(folder: Path) -> dict[str, Any]:
@@ -88,7 +136,7 @@ def check_adapter(folder: Path) -> dict[str, Any]:
     """
     from safetensors import SafetensorError, safe_open
 
-    weights = folder / "adapter_model.safetensors"
+    weights = folder / WEIGHTS
     try:
         config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text("utf-8"))
     except FileNotFoundError:
@@ -97,8 +145,10 @@ def check_adapter(folder: Path) -> dict[str, Any]:
         raise AdapterError(f"{folder / 'adapter_config.json'} is not valid JSON: {error}.") from error
     if config.get("peft_type") != "LORA":
         raise AdapterError(f"{folder} holds a {config.get('peft_type')} adapter; only LoRA is supported.")
+    if config.get("modules_to_save") or config.get("bias", "none") != "none":
+        raise AdapterError(f"{folder} also changes biases or whole modules, which could not be switched off again.")
     if not weights.is_file():
-        raise AdapterError(f"{folder} has no adapter_model.safetensors; pickled weights (.bin) are never loaded.")
+        raise AdapterError(f"{folder} has no {WEIGHTS}; pickled weights (.bin) are never loaded.")
     try:
         with safe_open(weights, framework="numpy") as tensors:
             if not tensors.keys():
@@ -150,9 +200,13 @@ class ChatTransformers(BaseChatModel):
 
     def encode(self, messages: Sequence[BaseMessage]) -> list[int]:
         """Token ids of a conversation in the model's chat template, ready for the answer to follow."""
-        encoded = self.engine.tokenizer.apply_chat_template(
-            convert_to_openai_messages(list(messages)), add_generation_prompt=True, return_dict=True
-        )
+        tokenizer = self.engine.tokenizer
+        turns = convert_to_openai_messages(list(messages))
+        for turn in turns:
+            for token in tokenizer.all_special_tokens:
+                # a document that holds <|im_end|> must not end its own turn and speak in another's name
+                turn["content"] = turn["content"].replace(token, f"{token[0]} {token[1:]}")
+        encoded = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True)
         return list(encoded["input_ids"])
 
     def count_tokens(self, text: str) -> int:
@@ -182,35 +236,34 @@ class ChatTransformers(BaseChatModel):
         self._check_length([prompt], **kwargs)
         streamer = TextIteratorStreamer(self.engine.tokenizer, skip_prompt=True, skip_special_tokens=True)
         cancelled = threading.Event()
-        failure: list[BaseException] = []
+        result: list[AIMessage | BaseException] = []
 
         def work() -> None:
             try:
-                self._run(
-                    [prompt],
-                    stop,
-                    streamer=streamer,
-                    stopping_criteria=StoppingCriteriaList([lambda *_: cancelled.is_set()]),
-                    **kwargs,
+                criteria = StoppingCriteriaList([lambda *_: cancelled.is_set()])
+                result.extend(
+                    self._answer_together([prompt], stop, streamer=streamer, stopping_criteria=criteria, **kwargs)
                 )
             except BaseException as error:
-                failure.append(error)
+                result.append(error)
                 streamer.end()  # type: ignore[no-untyped-call]
 
         worker = threading.Thread(target=work, daemon=True)
         worker.start()
         try:
-            for text in streamer:
-                if text:
-                    chunk = ChatGenerationChunk(message=AIMessageChunk(content=text))
-                    if run_manager:
-                        run_manager.on_llm_new_token(text, chunk=chunk)
-                    yield chunk
+            for text in cut_at_stop(streamer, stop or ()):
+                chunk = ChatGenerationChunk(message=AIMessageChunk(content=text))
+                if run_manager:
+                    run_manager.on_llm_new_token(text, chunk=chunk)
+                yield chunk
         finally:
             cancelled.set()
             worker.join()
-        if failure:
-            raise failure[0]
+        (end,) = result
+        if isinstance(end, BaseException):
+            raise end
+        # without a last chunk an empty answer would be no answer
+        yield ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=end.usage_metadata))
 
     def batch(
         self,
@@ -245,7 +298,7 @@ class ChatTransformers(BaseChatModel):
                 tokens = self.engine.tokenizer.encode(answer, add_special_tokens=False)
                 ids = torch.tensor([prompt + tokens], device=self.engine.model.device)
                 logits = self.engine.model(ids, logits_to_keep=len(tokens) + 1).logits[0, :-1].float()
-                scores = logits.log_softmax(-1).gather(1, ids[0, -len(tokens) :, None])
+                scores = logits.log_softmax(-1).gather(1, ids[0, len(prompt) :, None])
                 result.append(float(scores.sum()))
         return result
 
@@ -258,7 +311,7 @@ class ChatTransformers(BaseChatModel):
         if longest + room > context:
             raise ValueError(
                 f"The prompt has {longest:,} tokens and the answer may have {room:,}, but the model reads "
-                f"{context:,} at most. Retrieve fewer or shorter passages, or lower max_tokens."
+                f"{context:,} at most. Ask a shorter question, retrieve fewer or shorter passages, or lower max_tokens."
             )
 
     def _run(self, prompts: list[list[int]], stop: list[str] | None, **kwargs: Any) -> Any:
@@ -276,19 +329,19 @@ class ChatTransformers(BaseChatModel):
             kwargs |= {"stop_strings": stop, "tokenizer": tokenizer}
         with self.engine.lock, torch.inference_mode():
             self.engine.activate(self.adapter)
-            torch.manual_seed(self.seed)
+            if temperature:
+                torch.manual_seed(self.seed)
             return model.generate(**padded, max_new_tokens=max_tokens, **sampling, **kwargs)
 
     def _answer_together(self, prompts: list[list[int]], stop: list[str] | None, **kwargs: Any) -> list[AIMessage]:
         output = self._run(prompts, stop, **kwargs)
         start = max(map(len, prompts))
+        ends = {self.engine.tokenizer.eos_token_id, self.engine.tokenizer.pad_token_id}
         messages = []
         for prompt, row in zip(prompts, output[:, start:].tolist(), strict=True):
-            end = self.engine.tokenizer.eos_token_id
-            tokens = row[: row.index(end)] if end in row else row
+            tokens = list(takewhile(lambda token: token not in ends, row))
             text = self.engine.tokenizer.decode(tokens, skip_special_tokens=True)
-            for mark in stop or []:
-                text = text.split(mark)[0]
+            text = "".join(cut_at_stop([text], stop or ()))
             usage = {
                 "input_tokens": len(prompt),
                 "output_tokens": len(tokens),
@@ -314,3 +367,20 @@ def group_by_length(lengths: Sequence[int], budget: int, extra: int = 0) -> list
         else:
             groups.append([index])
     return groups
+
+
+def cut_at_stop(pieces: Iterable[str], stop: Sequence[str]) -> Iterator[str]:
+    """The pieces of a text up to the first stop string; what may be the start of one is held back until it is clear."""
+    held = ""
+    for piece in pieces:
+        held += piece
+        found = [at for mark in stop if (at := held.find(mark)) >= 0]
+        if found:
+            held = held[: min(found)]
+            break
+        kept = max((n for mark in stop for n in range(1, len(mark)) if held.endswith(mark[:n])), default=0)
+        if len(held) > kept:
+            yield held[: len(held) - kept]
+            held = held[len(held) - kept :]
+    if held:
+        yield held

@@ -13,7 +13,7 @@ CITATION = re.compile(r"\[([^\[\]]{1,40})\]")
 
 @dataclass(frozen=True)
 class Source:
-    """A passage that was put before the model: the label it had there, its document, and its cosine."""
+    """A retrieved passage: its label, its document, its cosine, and whether the model was given it to read."""
 
     label: str
     passage: str
@@ -21,6 +21,7 @@ class Source:
     title: str
     text: str
     score: float
+    read: bool
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,9 @@ class RagAnswer:
     """An answer and its provenance.
 
     Attributes:
-        sources: what the model was shown, best first. Listed by code, so always right about what was *shown*.
-        citations: labels that the model wrote and that name a shown source; what it claims to have *used*.
-        unknown_citations: what it wrote in brackets that names nothing shown.
+        sources: what was retrieved, best first. Listed by code, so always right about what the model was *given*.
+        citations: labels that the model wrote and that name a passage it was given: what it claims to have *used*.
+        unknown_citations: what it wrote in brackets that names nothing it was given.
         seconds: time by stage: embedding, search, prompt, generation.
         prompt_tokens: length of the text put before the model, chat template not counted.
     """
@@ -49,18 +50,19 @@ class RagAnswer:
         return tuple(dict.fromkeys(documents[label] for label in self.citations))
 
 
-def make_sources(labelled: Sequence[tuple[str, Document]]) -> tuple[Source, ...]:
-    """Sources from labelled passages."""
+def make_sources(passages: Sequence[Document], read: int) -> tuple[Source, ...]:
+    """Sources, labelled 1, 2, ...; the model was given the first ``read`` of them."""
     return tuple(
         Source(
-            label=label,
+            label=str(number),
             passage=str(passage.id),
             document=passage.metadata["source"],
             title=passage.metadata["title"],
             text=passage.page_content,
             score=passage.metadata.get("score", float("nan")),
+            read=number <= read,
         )
-        for label, passage in labelled
+        for number, passage in enumerate(passages, start=1)
     )
 
 

@@ -16,7 +16,7 @@ from workshop_utils.models import load_embedder, load_llm
 from workshop_utils.models.llm import count_tokens
 from workshop_utils.rag.answer import RagAnswer, make_sources, parse_citations
 from workshop_utils.rag.prompt import Labelled, Prompt, pack
-from workshop_utils.rag.prompts import READING_PROMPT
+from workshop_utils.rag.prompts import PASSAGE_TOKENS, READING_K, READING_PROMPT
 from workshop_utils.retrieval import DenseRetriever, build_index
 
 State = dict[str, Any]
@@ -24,15 +24,18 @@ State = dict[str, Any]
 
 @dataclass
 class Rag:
-    """A RAG system in four parts: what finds, what asks, what answers, and how much may be read.
+    """A RAG system: what finds, what answers, how it is asked, and how much it is given to read.
 
     Attributes:
-        budget: the most tokens that all passages together may take in the prompt.
+        read: how many of the retrieved passages the model is given. The untouched small model reads one better than
+            three (lesson 01); all that was retrieved is listed as sources for the human reader.
+        budget: the most tokens that the passages given may have together.
     """
 
     retriever: DenseRetriever
     llm: BaseChatModel
     prompt: Prompt = READING_PROMPT
+    read: int = READING_K
     budget: int = 600
     chain: Runnable[State, State] = field(init=False, repr=False)
 
@@ -92,7 +95,7 @@ class Rag:
     def _ask_with(self, state: State) -> State:
         started = time.perf_counter()
         labelled: list[Labelled] = pack(
-            state["found"]["passages"], self.budget, lambda text: count_tokens(self.llm, text)
+            state["found"]["passages"][: self.read], self.budget, lambda text: count_tokens(self.llm, text)
         )
         messages = self.prompt.messages(state["question"], labelled)
         tokens = sum(count_tokens(self.llm, str(message.content)) for message in messages)
@@ -104,12 +107,12 @@ class Rag:
         }
 
     def _finish(self, state: State, generation: float) -> RagAnswer:
-        sources = make_sources(state["asked"]["labelled"])
-        known, unknown = parse_citations(state["text"], [source.label for source in sources])
+        labels = [label for label, _ in state["asked"]["labelled"]]
+        known, unknown = parse_citations(state["text"], labels)
         return RagAnswer(
             question=state["question"],
             text=state["text"].strip(),
-            sources=sources,
+            sources=make_sources(state["found"]["passages"], len(labels)),
             citations=known,
             unknown_citations=unknown,
             seconds={**state["found"]["seconds"], **state["asked"]["seconds"], "generation": generation},
@@ -135,5 +138,5 @@ def load_rag(llm: BaseChatModel | None = None, *, k: int = 3, progress: bool = F
         workshop_utils.models.store.ModelStoreError: a model cannot be had.
     """
     documents = load_documents(groups=None)
-    index = build_index(split_documents(documents), load_embedder(), progress=progress)
+    index = build_index(split_documents(documents, PASSAGE_TOKENS), load_embedder(), progress=progress)
     return Rag(DenseRetriever(index=index, k=k), llm or load_llm())

@@ -25,14 +25,16 @@ class Prompt:
     """How passages and question are laid out for the model.
 
     Attributes:
-        system: the standing instruction.
+        system: the standing instruction; the model's own default when empty.
+        instruction: what to do, repeated after each question.
         examples: worked examples, each shown as a turn of the conversation.
-        question_first: whether the question stands before the passages as well as after them.
+        numbered: whether each passage carries its label in brackets, so that the model can cite it.
     """
 
-    system: str
+    system: str = ""
+    instruction: str = ""
     examples: tuple[Example, ...] = ()
-    question_first: bool = False
+    numbered: bool = False
 
     def messages(self, question: str, labelled: Sequence[Labelled]) -> list[BaseMessage]:
         """The conversation to send."""
@@ -44,11 +46,9 @@ class Prompt:
         return [*result, HumanMessage(self._turn(question, texts))]
 
     def _turn(self, question: str, texts: Sequence[tuple[str, str]]) -> str:
-        if not texts:
-            return f"Question: {question}"
-        passages = "\n\n".join(f"[{label}] {text}" for label, text in texts)
-        opening = f"Question: {question}\n\n" if self.question_first else ""
-        return f"{opening}Passages:\n\n{passages}\n\nQuestion: {question}"
+        passages = "\n\n".join(f"[{label}] {text}" if self.numbered else text for label, text in texts)
+        parts = [f"Text:\n{passages}\n\n" if texts else "", f"Question: {question}"]
+        return "".join(parts) + (f"\n{self.instruction}" if self.instruction else "")
 
 
 def pack(passages: Sequence[Document], budget: int, count: Callable[[str], int]) -> list[Labelled]:

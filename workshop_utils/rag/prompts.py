@@ -1,9 +1,60 @@
-"""The prompts of the workshop."""
+"""The prompts of the workshop. Which reads best is measured by ``workshop bench prompts``."""
 
 from __future__ import annotations
 
-from workshop_utils.rag.prompt import Prompt
+from workshop_utils.rag.prompt import Example, Prompt
 
+# about no company in particular, so that nothing of Clairval reaches the model but through retrieval
+EXAMPLES = (
+    Example(
+        (
+            "Business travel > Rail\nTrips of under 4 hours are made by rail. First class is allowed only for trips "
+            "that start before 06:30.",
+        ),
+        "When may I travel first class?",
+        "First class is allowed only for trips that start before 06:30.",
+    ),
+    Example(
+        (
+            "Spare parts > Delivery\n| Part | Delivery |\n|---|---|\n| Pole clamp | 6 working days |\n"
+            "| Door hinge | 9 working days |",
+        ),
+        "How long do I wait for a new hinge for the door?",
+        "The door hinge is delivered in 9 working days.",
+    ),
+    Example(
+        (
+            "Library > Rooms\nThe reading room is booked through the library desk, ext. 3318. Groups of more than 11 "
+            "need the consent of the librarian.",
+        ),
+        "who do i call to reserve the reading room",
+        "The reading room is booked through the library desk, ext. 3318.",
+    ),
+)
+
+# how many passages the untouched model is given, and the most words and marks that each may have
+READING_K = 1
+PASSAGE_TOKENS = 60
+
+CLOSED_BOOK_PROMPT = Prompt(instruction="Answer in one short sentence.")
 READING_PROMPT = Prompt(
-    system="You answer questions of Clairval's staff and customers. Answer from the passages, in one short sentence."
+    system="You answer questions from the given text.",
+    instruction="Copy the sentence of the text that answers the question.",
+    examples=EXAMPLES,
+)
+
+
+def _citing(number: int) -> Example:
+    """An example with a second passage that does not answer; the right one stands first and second in turn."""
+    right, other = EXAMPLES[number], EXAMPLES[(number + 1) % len(EXAMPLES)]
+    label = number % 2 + 1
+    passages = (*right.passages, *other.passages) if label == 1 else (*other.passages, *right.passages)
+    return Example(passages, right.question, f"{right.answer} [{label}]")
+
+
+CITING_PROMPT = Prompt(
+    system=READING_PROMPT.system,
+    instruction="Copy the sentence of the text that answers the question, then the number of its passage in brackets.",
+    examples=tuple(_citing(number) for number in range(len(EXAMPLES))),
+    numbered=True,
 )

@@ -29,6 +29,10 @@ class IndexMismatchError(WorkshopError):
     """The index on disk was made with another embedder."""
 
 
+class IndexDamagedError(WorkshopError):
+    """The index on disk cannot be read or written."""
+
+
 def index_folder() -> Path:
     """Where the index of the company's documents is kept by default."""
     return store.cache_dir() / "index"
@@ -47,28 +51,26 @@ def build_index(
 
     Raises:
         IndexMismatchError: the folder holds an index made with another embedder.
+        IndexDamagedError: the folder cannot be written, or what is in it is not an index that can be read.
     """
-    from chromadb import PersistentClient
-    from chromadb.config import Settings
-    from langchain_chroma import Chroma
-
     path = folder or index_folder()
-    path.mkdir(parents=True, exist_ok=True)
     mark = fingerprint(embedder)
-    chroma = Chroma(
-        collection_name=COLLECTION,
-        embedding_function=embedder,
-        client=PersistentClient(str(path), Settings(anonymized_telemetry=False)),
-        collection_metadata={"embedder": mark},
-        collection_configuration={"hnsw": {"space": "cosine"}},
-    )
+    try:
+        chroma = _open(path, embedder, mark)
+        present = chroma.get(include=["documents", "metadatas"])
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # Chroma's core is in Rust, and its panics are no Exceptions
+        raise IndexDamagedError(
+            f"The index in {path} cannot be opened ({error}). Delete the folder, and the index is built again; if the "
+            "folder cannot be written, choose another, for the default one with WORKSHOP_CACHE."
+        ) from error
     found = (chroma._collection.metadata or {}).get("embedder")
     if found != mark:
         raise IndexMismatchError(
             f"The index in {path} was made with another embedder. Its vectors cannot be compared with those of this "
             "one: delete the folder to build the index again, or choose another folder."
         )
-    present = chroma.get(include=["documents", "metadatas"])
     stored = dict(zip(present["ids"], zip(present["documents"], present["metadatas"], strict=True), strict=True))
     wanted = {passage.id: passage for passage in passages}
     gone = [key for key in stored if key not in wanted]
@@ -79,6 +81,25 @@ def build_index(
         batch = fresh[start : start + BATCH]
         chroma.add_documents(batch, ids=[str(passage.id) for passage in batch])
     return chroma
+
+
+def _open(path: Path, embedder: Embeddings, mark: str) -> Chroma:
+    from chromadb import PersistentClient
+    from chromadb.api.shared_system_client import SharedSystemClient
+    from chromadb.config import Settings
+    from langchain_chroma import Chroma
+
+    path.mkdir(parents=True, exist_ok=True)
+    if not (path / "chroma.sqlite3").exists():
+        # Chroma would go on with the deleted database of an index that this process opened here before
+        SharedSystemClient._identifier_to_system.pop(str(path), None)
+    return Chroma(
+        collection_name=COLLECTION,
+        embedding_function=embedder,
+        client=PersistentClient(str(path), Settings(anonymized_telemetry=False)),
+        collection_metadata={"embedder": mark},
+        collection_configuration={"hnsw": {"space": "cosine"}},
+    )
 
 
 def _steps(total: int, progress: bool) -> Iterable[int]:

@@ -51,7 +51,8 @@ class Conversation:
         if self.answer:
             parts.append(f"<b>{say('ask_box.sources')}</b>")
             for source in self.answer.sources:
-                head = f"[{source.label}] {source.document}: {source.title} ({source.score:.2f})"
+                given = f" {say('ask_box.given')}" if source.read else ""
+                head = f"[{source.label}] {source.document}: {source.title} ({source.score:.2f}){given}"
                 body = html.escape(source.text).replace("\n", "<br>")
                 parts.append(f"<details><summary>{html.escape(head)}</summary><div>{body}</div></details>")
             total = sum(self.answer.seconds.values())

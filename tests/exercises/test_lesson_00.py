@@ -53,9 +53,7 @@ def test_source_list() -> None:
     prove(
         "source_list",
         wrong={
-            "repeated_document": [
-                lambda ids, titles: [line(*i.split("#")[:1], [i.split("#")[1]], titles) for i in ids]
-            ],
+            "repeated_document": [lambda ids, titles: [line(i.split("#")[0], [i.split("#")[1]], titles) for i in ids]],
             "order": [lambda ids, titles: sorted(line(d, n, titles) for d, n in grouped(ids).items())],
             "leading_zero": [
                 lambda ids, t: [

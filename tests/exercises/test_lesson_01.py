@@ -8,8 +8,8 @@ from workshop_utils.authoring.proving import prove
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
-    lengths: np.ndarray = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / lengths
+    result: np.ndarray = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return result
 
 
 def masked_mean(hidden: np.ndarray, mask: np.ndarray) -> np.ndarray:

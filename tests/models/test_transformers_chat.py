@@ -7,7 +7,8 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ PROMPTS = [
     "Who may travel first class?",
     "hi",
     "How many days of leave do I have in the first year, and how many after five years with the company?",
-    "Is the pump's battery changed every year? Déjà vu – 日本語.",
+    "Is the pump's battery changed every year? Déjà vu: 日本語.",
     "When does the shop close?",
 ]
 
@@ -85,13 +86,13 @@ def test_small_batches_give_the_same_answers_in_the_same_order(chat: ChatTransfo
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_batch_of_few(chat: ChatTransformers, count: int) -> None:
-    assert [m.content for m in chat.batch(PROMPTS[:count])] == [chat.invoke(p).content for p in PROMPTS[:count]]
+    assert [m.content for m in chat.batch(list(PROMPTS[:count]))] == [chat.invoke(p).content for p in PROMPTS[:count]]
 
 
 def test_a_batch_can_hand_back_what_failed(chat: ChatTransformers) -> None:
     answers = chat.batch(["word " * tiny.CONTEXT, "hi"], return_exceptions=True)
     assert isinstance(answers[0], ValueError)
-    assert answers[1] == chat.invoke("hi") or getattr(answers[1], "content", "") == chat.invoke("hi").content
+    assert answers[1].content == chat.invoke("hi").content
 
 
 def test_messages_of_every_role_are_read(chat: ChatTransformers) -> None:
@@ -171,7 +172,7 @@ def test_a_stop_string_that_does_not_occur_changes_nothing(chat: ChatTransformer
 @given(st.text("ab.", max_size=30), st.lists(st.integers(0, 30)), st.lists(st.text("ab.", min_size=1, max_size=4)))
 def test_a_text_is_cut_at_a_stop_string_however_it_is_sliced(text: str, cuts: list[int], stop: list[str]) -> None:
     edges = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
-    pieces = [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [text[a:b] for a, b in pairwise(edges)]
     out = list(cut_at_stop(pieces, stop))
     got = "".join(out)
     assert all(out)
@@ -220,11 +221,9 @@ def test_a_stream_of_the_real_model_arrives_in_pieces_and_equals_invoke(llm: Cha
     assert "".join(pieces) == short.invoke("Name three fruits.").content
 
 
-def test_an_empty_answer_streams_as_an_empty_answer(chat: ChatTransformers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat.engine.model.generation_config, "eos_token_id", list(range(len(chat.engine.tokenizer))))
-    monkeypatch.setattr(chat.engine.tokenizer, "eos_token", chat.engine.tokenizer.eos_token)
-    chunks = list(chat.stream("hi", max_tokens=1, suppress_tokens=[i for i in range(1000) if i != 2] + list(range(1000, 49152))))
-    assert "".join(str(c.content) for c in chunks) == ""
+def test_an_empty_answer_streams_as_an_empty_answer(chat: ChatTransformers) -> None:
+    assert "".join(str(c.content) for c in chat.stream("hi", max_tokens=1, forced_eos_token_id=2)) == ""
+    assert chat.invoke("hi", max_tokens=1, forced_eos_token_id=2).content == ""
 
 
 def test_closing_a_stream_stops_the_worker(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,7 +307,7 @@ def test_asynchronous_calls_work(chat: ChatTransformers) -> None:
 def test_a_prompt_longer_than_the_context_is_refused_with_the_numbers(chat: ChatTransformers, way: str) -> None:
     long = "word " * tiny.CONTEXT
     tokens = len(chat.encode([HumanMessage(long)]))
-    calls = {
+    calls: dict[str, Callable[[], object]] = {
         "invoke": lambda: chat.invoke(long),
         "stream": lambda: list(chat.stream(long)),
         "batch": lambda: chat.batch(["hi", long]),
@@ -342,7 +341,7 @@ def test_groups_hold_each_index_once_and_keep_the_budget(lengths: list[int], bud
     ordered = [lengths[i] for group in groups for i in group]
     assert ordered == sorted(lengths, reverse=True)
     # no group could have taken the first of the next one: none is needlessly small
-    for group, after in zip(groups, groups[1:], strict=False):
+    for group, after in pairwise(groups):
         assert (len(group) + 1) * (lengths[group[0]] + extra) > budget
         assert after
 
@@ -372,7 +371,9 @@ def test_an_empty_answer_is_certain(chat: ChatTransformers) -> None:
 
 
 def test_the_real_model_prefers_the_true_answer(llm: ChatTransformers) -> None:
-    right, wrong = llm.logprobs([HumanMessage("What is the capital of France?")], ["The capital is Paris.", "The capital is Oslo."])
+    right, wrong = llm.logprobs(
+        [HumanMessage("What is the capital of France?")], ["The capital is Paris.", "The capital is Oslo."]
+    )
     assert right > wrong
 
 
@@ -414,7 +415,6 @@ def test_an_adapter_does_what_peft_says_in_the_precision_of_the_base(
     tuned = [chat.with_adapter(adapter) for adapter in adapters]
     weights = [p for name, p in chat.engine.model.named_parameters() if "lora_" in name]
     assert {p.dtype for p in weights} == {getattr(torch, dtype)}
-    assert not any(p.requires_grad for p in weights)
     prompt = chat.encode([HumanMessage(PROMPTS[0])])
     answer = chat.engine.tokenizer.encode("Yes, they may.", add_special_tokens=False)
     for model, adapter in zip(tuned, adapters, strict=True):
@@ -441,7 +441,7 @@ def test_a_batch_and_a_stream_use_the_adapter_too(tiny_llama: Path, adapters: tu
     tuned = base.with_adapter(adapters[0])
     alone = [tuned.invoke(p).content for p in PROMPTS[:2]]
     base.invoke("hi")
-    assert [m.content for m in tuned.batch(PROMPTS[:2])] == alone
+    assert [m.content for m in tuned.batch(list(PROMPTS[:2]))] == alone
     base.invoke("hi")
     assert "".join(str(c.content) for c in tuned.stream(PROMPTS[0])) == alone[0]
 

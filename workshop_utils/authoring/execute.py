@@ -34,6 +34,7 @@ def execute(path: Path, progress: Callable[[int, int], None] | None = None) -> N
         kernel_name="python3",
         resources={"metadata": {"path": str(path.parent)}},
         store_widget_state=False,
+        coalesce_streams=True,
         on_cell_executed=report,
     )
     client.execute(env={**os.environ, "WORKSHOP_TEST": "1"})

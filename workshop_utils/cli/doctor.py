@@ -21,7 +21,7 @@ import subprocess
 import sys
 import urllib.parse
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
-SETUP = "python3 workshop.py"
+SETUP = "py workshop.py" if os.name == "nt" else "python3 workshop.py"
 GB = 1e9
 MEMORY_GB = 2.0
 FREE_MEMORY_GB = 1.7  # what a lesson may take
@@ -300,7 +300,8 @@ def mask_personal(text: str) -> str:
 
 def _guarded(name: str, check: Callable[[], Check]) -> Check:
     try:
-        return check()
+        result = check()
+        return replace(result, fix="") if result.ok else result
     except Exception as error:
         said = f"the check itself failed: {type(error).__name__}: {error}"
         return Check(name, False, said, f"{SETUP} setup; if it stays so, report it with the block below")

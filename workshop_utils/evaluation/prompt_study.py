@@ -5,6 +5,7 @@ The study that lesson 01 shows: ``workshop bench prompts --json data/results/pro
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -84,12 +85,20 @@ def study(console: Console) -> dict[str, Any]:
         "kinds": ["single"],
         "model": "SmolLM2-135M-Instruct, untouched",
         "dtype": device.choose().dtype,
+        "inputs": inputs_hash(),
         "variants": list(rows.values()),
         "best": rows[BEST.name],
         "closed_book": rows[CLOSED.name],
         "three": rows[THREE.name],
         "citing": rows[CITING.name],
     }
+
+
+def inputs_hash() -> str:
+    """SHA-256 of all that the study's figures depend on in the repository: when it changes, they are out of date."""
+    documents = [(document.id, document.page_content) for document in load_documents()]
+    inputs = repr((VARIANTS, MAX_TOKENS, documents, load_questions("dev", kinds=["single"])))
+    return hashlib.sha256(inputs.encode()).hexdigest()
 
 
 def table(result: dict[str, Any]) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import platform
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
@@ -30,8 +31,9 @@ from workshop_utils.models import lora_gguf
 OPTIONS = frozenset(
     {"max_tokens", "temperature", "seed", "response_format", "grammar", "ignore_eos", "top_k", "top_p", "min_p"}
 )
-# prompt tokens computed together: the compute buffers grow with it, the speed no longer does
-BATCH = 256
+# Prompt tokens computed together. A whole prompt at once, so that no last piece of a single token is left over:
+# llama.cpp rounds one token alone differently from several together (see Engine.events).
+BATCH = 2048
 
 
 class LlamaCppError(WorkshopError):
@@ -55,13 +57,15 @@ class Engine:
         self.n_ctx = n_ctx
         self.adapters: list[Path] = []
         self._key = secrets.token_urlsafe()
-        self._lock = threading.Lock()
+        self._loading = threading.Lock()
+        self._computing = threading.Lock()
+        self._computed: dict[str, Any] | None = None
         self._server = self._open(self.adapters)
 
     def adapter_index(self, adapter: Path) -> int:
         """The adapter's place in ``adapters``; one not seen before reopens the model (a third of a second)."""
         converted = adapter if adapter.suffix == ".gguf" else lora_gguf.cached(adapter, self.model_path)
-        with self._lock:
+        with self._loading:
             if converted not in self.adapters:
                 adapters = [*self.adapters, converted]
                 # an answer under way keeps the old server alive until it ends
@@ -72,20 +76,30 @@ class Engine:
     def events(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Send a streamed chat completion request and yield llama.cpp's chunks; closing the iterator stops it.
 
+        The start of a prompt that it shares with the prompt before (instructions, examples) is not computed again.
+        The answer is the same bit for bit, because ``reusable`` leaves out the cases where it would not be.
+
         The server computes in a thread of its own: only so can Ctrl-C, which Python sees between two steps of its
         main thread, end an answer.
         """
         queue: SimpleQueue[bytes | BaseException | None] = SimpleQueue()
         closed = threading.Event()
-        server = self._server
+        last = b""
 
         def receive(chunk: bytes) -> bool:
+            nonlocal last
+            last = chunk
             queue.put(chunk)
             return closed.is_set()
 
         def compute() -> None:
             try:
-                server.handle_chat_completions(json.dumps(request).encode(), receive)
+                with self._computing:
+                    before, self._computed = self._computed, None
+                    body = request | {"cache_prompt": before is not None and reusable(before, request)}
+                    self._server.handle_chat_completions(json.dumps(body).encode(), receive)
+                    if b'"timings":' in last:  # it ran to its end
+                        self._computed = request
             except BaseException as error:
                 queue.put(error)
             finally:
@@ -142,8 +156,7 @@ class ChatLlamaCpp(BaseChatModel):
     for llama-cpp-python, and ``ChatOpenAI`` would need a server to be started and watched.
 
     The prompt is made by the GGUF's own chat template. Greedy unless ``temperature`` is set, without repetition
-    penalty; each prompt is computed afresh (``cache_prompt`` off), because llama.cpp rounds a prompt continued from
-    a cached prefix differently, and a near tie would then make an answer depend on the question asked before.
+    penalty. An answer does not depend on what was asked before.
 
     A call may override, or ``bind`` may fix: ``max_tokens``, ``temperature``, ``seed``, ``top_k``, ``top_p``,
     ``min_p``, ``ignore_eos``, and what constrains the answer: ``grammar`` (GBNF) or
@@ -263,7 +276,6 @@ class ChatLlamaCpp(BaseChatModel):
         request: dict[str, Any] = {
             "messages": _openai_messages(messages),
             "stream": True,
-            "cache_prompt": False,
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
             "seed": self.seed,
@@ -279,6 +291,19 @@ class ChatLlamaCpp(BaseChatModel):
         return [{"id": index, "scale": float(index == own)} for index in range(len(self._engine.adapters))]
 
 
+def reusable(before: dict[str, Any], request: dict[str, Any]) -> bool:
+    """Whether the request may start from what is left in memory of the one before, without a change in its answer.
+
+    On x86 llama.cpp (without flash attention) computes a token's keys and values to the same bits in any company of
+    two tokens or more, but not alone, as it does while it answers. So the part computed anew must not be one token,
+    and the part kept must not reach into an answer: neither conversation may be the beginning of the other.
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64") or before["lora"] != request["lora"]:
+        return False
+    common = min(len(before["messages"]), len(request["messages"]))
+    return bool(before["messages"][:common] != request["messages"][:common])
+
+
 def server_parameters(model_path: Path, n_ctx: int) -> Any:
     """``xllamacpp.CommonParams`` for one conversation at a time, small in memory and silent."""
     xllamacpp = _import_xllamacpp()
@@ -286,7 +311,8 @@ def server_parameters(model_path: Path, n_ctx: int) -> Any:
     parameters.model.path = str(model_path)
     parameters.n_ctx = n_ctx
     parameters.n_parallel = 1
-    parameters.n_batch = parameters.n_ubatch = BATCH
+    parameters.n_batch = parameters.n_ubatch = min(n_ctx, BATCH)
+    parameters.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads()
     parameters.cache_ram_mib = 0
     parameters.fit_params = False

@@ -96,20 +96,21 @@ class Engine:
         from safetensors.torch import load_file
 
         given = {key.removeprefix("base_model.model."): value for key, value in load_file(folder / WEIGHTS).items()}
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="Already found a `peft_config`")
-                peft.inject_adapter_in_model(peft.LoraConfig.from_pretrained(str(folder)), self.model, name)
-            expected = peft.get_peft_model_state_dict(self.model, adapter_name=name, save_embedding_layers=False)
-            fault = _misfit(given, expected)
-            if fault is None:
-                peft.set_peft_model_state_dict(self.model, given, adapter_name=name)
-        except (RuntimeError, ValueError, TypeError) as error:
-            fault = str(error).splitlines()[0]
-        if fault is not None:
-            if name in getattr(self.model, "peft_config", ()):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="peft")  # adapters side by side are meant
+            try:
+                config = peft.LoraConfig.from_pretrained(str(folder))
+                peft.inject_adapter_in_model(config, self.model, name)
+                expected = peft.get_peft_model_state_dict(self.model, adapter_name=name, save_embedding_layers=False)
+                fault = _misfit(given, expected)
+                if fault is None:
+                    peft.set_peft_model_state_dict(self.model, given, adapter_name=name)
+            except (RuntimeError, ValueError, TypeError) as error:
+                fault = str(error).splitlines()[0]
+            if fault is not None and name in getattr(self.model, "peft_config", ()):
                 delete_adapter(self.model, name, prefix="lora_")
                 del self.model.peft_config[name]
+        if fault is not None:
             raise AdapterError(
                 f"The adapter in {folder} was not trained on this model ({self.model.config.model_type}, "
                 f"{self.model.config.num_hidden_layers} layers, {self.model.config.hidden_size} wide): {fault}."
@@ -233,7 +234,7 @@ class ChatTransformers(BaseChatModel):
         from transformers import StoppingCriteriaList, TextIteratorStreamer
 
         prompt = self.encode(messages)
-        self._check_length([prompt], **kwargs)
+        self._check_length([prompt], self._limit(**kwargs))
         streamer = TextIteratorStreamer(self.engine.tokenizer, skip_prompt=True, skip_special_tokens=True)
         cancelled = threading.Event()
         result: list[AIMessage | BaseException] = []
@@ -296,6 +297,7 @@ class ChatTransformers(BaseChatModel):
             self.engine.activate(self.adapter)
             for answer in answers:
                 tokens = self.engine.tokenizer.encode(answer, add_special_tokens=False)
+                self._check_length([prompt], len(tokens))
                 ids = torch.tensor([prompt + tokens], device=self.engine.model.device)
                 logits = self.engine.model(ids, logits_to_keep=len(tokens) + 1).logits[0, :-1].float()
                 scores = logits.log_softmax(-1).gather(1, ids[0, len(prompt) :, None])
@@ -305,8 +307,8 @@ class ChatTransformers(BaseChatModel):
     def _limit(self, **kwargs: Any) -> int:
         return int(kwargs.get("max_tokens") or self.max_tokens)
 
-    def _check_length(self, prompts: list[list[int]], **kwargs: Any) -> None:
-        longest, room = max(map(len, prompts)), self._limit(**kwargs)
+    def _check_length(self, prompts: list[list[int]], room: int) -> None:
+        longest = max(map(len, prompts))
         context = self.engine.model.config.max_position_embeddings
         if longest + room > context:
             raise ValueError(
@@ -318,8 +320,8 @@ class ChatTransformers(BaseChatModel):
         """Generate for one padded batch; returns token ids, shape (batch, padded prompt + answer)."""
         import torch
 
-        self._check_length(prompts, **kwargs)
         max_tokens = self._limit(**kwargs)
+        self._check_length(prompts, max_tokens)
         temperature = kwargs.pop("temperature", self.temperature)
         kwargs.pop("max_tokens", None)
         tokenizer, model = self.engine.tokenizer, self.engine.model

@@ -1,0 +1,52 @@
+"""The command line: help, exit codes, and errors in a sentence."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from workshop_utils.cli import app
+
+COMMANDS = ("fetch", "lab", "doctor", "ask", "run", "build", "reset", "test", "bench")
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["bench", "decode"], ["bench", "prompts"]])
+def test_every_command_has_help(command: list[str]) -> None:
+    result = CliRunner().invoke(app, [*command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+
+
+def test_help_is_instant_because_nothing_heavy_is_imported() -> None:
+    line = (
+        "import sys, workshop_utils.cli; print(sorted({'torch', 'transformers', 'langchain_core'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_an_empty_question_is_refused() -> None:
+    result = CliRunner().invoke(app, ["ask", "  "])
+    assert result.exit_code == 2
+    assert "question is empty" in result.output
+
+
+def test_an_unknown_lesson_is_named_with_those_that_there_are() -> None:
+    result = CliRunner().invoke(app, ["run", "77"])
+    assert result.exit_code == 2
+    assert "no lesson 77" in result.output
+    assert "00_start_here" in result.output
+
+
+def test_a_foreseen_error_is_a_sentence_not_a_traceback() -> None:
+    command = [sys.executable, "-m", "workshop_utils", "ask", "why?", "--llm", "/no/such/model.gguf"]
+    environment = {"WORKSHOP_BACKEND": "llama.cpp"}
+    import os
+
+    result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr + result.stdout
+    assert "/no/such/model.gguf" in result.stdout

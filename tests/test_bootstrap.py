@@ -673,6 +673,11 @@ def test_no_network_is_said_and_the_same_command_goes_on(start: Run, tmp_path: P
     finish(start("lab"), 7)
 
 
+def test_the_doctor_fetches_nothing(start: Run, tmp_path: Path) -> None:
+    finish(start("doctor"), 7)
+    assert [line.split()[1] for line in logged(tmp_path)] == ["install", "doctor"]
+
+
 def test_a_failed_fetch_stops_before_the_command(start: Run, tmp_path: Path) -> None:
     assert "the models are not" in finish(start("lab", FAKE_FETCH="1"), 1)
     assert [line.split()[1] for line in logged(tmp_path)] == ["install", "fetch"]
@@ -691,9 +696,11 @@ def test_ctrl_c_ends_pip_and_says_how_to_go_on(start: Run, tmp_path: Path) -> No
 def test_terminated_it_takes_pip_along(start: Run, tmp_path: Path) -> None:
     process = start("lab", FAKE_PIP="sleep60")
     wait_for(lambda: logged(tmp_path))
+    started = time.monotonic()
     process.terminate()
     finish(process, 143)
     finish(start("lab"), 7)  # would wait for the lock, were pip still there
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows locks end with their process")

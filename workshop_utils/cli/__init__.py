@@ -61,17 +61,13 @@ def lab(
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
     """Open the workshop in JupyterLab."""
+    from workshop_utils.cli import lab as jupyterlab
     from workshop_utils.models import store
 
     store.ensure_all(console.print)
-    command = [
-        *(sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}", f"--port={port}"),
-        "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb",
-        "--LabApp.news_url=None",  # JupyterLab would otherwise ask the network for its news
-        *([] if browser else ["--no-browser"]),
-    ]
+    jupyterlab.settle()
     console.print("JupyterLab starts. To stop it, press Ctrl-C here.")
-    raise SystemExit(_become(command))
+    raise SystemExit(_become(jupyterlab.command(ROOT, port, browser)))
 
 
 @app.command()

@@ -23,7 +23,14 @@ from workshop_utils.evaluation.metrics import contains_answer
 from workshop_utils.models import device, load_embedder, load_llm
 from workshop_utils.rag.answer import parse_citations
 from workshop_utils.rag.prompt import Prompt
-from workshop_utils.rag.prompts import CITING_PROMPT, CLOSED_BOOK_PROMPT, PASSAGE_TOKENS, READING_K, READING_PROMPT
+from workshop_utils.rag.prompts import (
+    CITING_PROMPT,
+    CLOSED_BOOK_PROMPT,
+    EXAMPLES,
+    PASSAGE_TOKENS,
+    READING_K,
+    READING_PROMPT,
+)
 
 MAX_TOKENS = 40
 
@@ -38,7 +45,7 @@ class Variant:
     passage_tokens: int = PASSAGE_TOKENS
 
 
-BEST = Variant("chosen", READING_PROMPT)
+BEST = Variant("1 worked example, 1 passage", READING_PROMPT)
 CLOSED = Variant("closed book (no passage)", CLOSED_BOOK_PROMPT, k=0)
 THREE = Variant("3 passages", READING_PROMPT, k=3)
 CITING = Variant("asked to cite, 3 passages", CITING_PROMPT, k=3)
@@ -46,8 +53,9 @@ VARIANTS = (
     CLOSED,
     Variant("instruction only", replace(READING_PROMPT, examples=())),
     Variant("instruction only, 3 passages", replace(READING_PROMPT, examples=()), k=3),
-    Variant("1 worked example", replace(READING_PROMPT, examples=READING_PROMPT.examples[:1])),
     BEST,
+    Variant("3 worked examples", replace(READING_PROMPT, examples=EXAMPLES)),
+    Variant("without the system message", replace(READING_PROMPT, system="")),
     Variant("2 passages", READING_PROMPT, k=2),
     THREE,
     Variant("5 passages", READING_PROMPT, k=5),

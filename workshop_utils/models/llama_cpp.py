@@ -253,6 +253,7 @@ class ChatLlamaCpp(BaseChatModel):
             if choice["finish_reason"]:
                 message = AIMessageChunk(
                     content=text,
+                    chunk_position="last",
                     usage_metadata=_usage(event["timings"]),
                     response_metadata={
                         "finish_reason": choice["finish_reason"],
@@ -379,7 +380,7 @@ def _request_error(error: dict[str, Any]) -> LlamaCppError:
         tokens, context = error["n_prompt_tokens"], error["n_ctx"]
         return ContextExceededError(
             f"The prompt has {tokens:,} tokens, but the model was loaded for {context:,} (prompt and answer together). "
-            f"Retrieve fewer or shorter passages, or load it with n_ctx={-(-tokens // 1024 + -1) * 1024:,}."
+            f"Retrieve fewer or shorter passages, or load it with n_ctx={(tokens // 1024 + 2) * 1024}."
         )
     return LlamaCppError(f"llama.cpp refused the request: {error.get('message', error)}")
 

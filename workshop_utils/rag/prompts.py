@@ -40,7 +40,7 @@ CLOSED_BOOK_PROMPT = Prompt(instruction="Answer in one short sentence.")
 READING_PROMPT = Prompt(
     system="You answer questions from the given text.",
     instruction="Copy the sentence of the text that answers the question.",
-    examples=EXAMPLES,
+    examples=EXAMPLES[:1],
 )
 
 

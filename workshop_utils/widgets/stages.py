@@ -22,11 +22,11 @@ def stage_strip_html(current: str | None = None) -> str:
         filled = "background:#1565c0;color:white" if stage == current else "background:#e3f2fd;color:#0d2f57"
         name, result = say(f"stages.{stage}.name"), say(f"stages.{stage}.result")
         boxes.append(
-            f"<div style='{filled};border-radius:6px;padding:.4em .6em;min-width:6.5em;text-align:center'>"
+            f"<div style='{filled};border-radius:6px;padding:.3em .5em;text-align:center'>"
             f"<b>{number} {name}</b><br><small>{result}</small></div>"
         )
     arrow = "<div style='align-self:center'>&rarr;</div>"
-    return f"<div style='display:flex;flex-wrap:wrap;gap:.3em'>{arrow.join(boxes)}</div>"
+    return f"<div style='display:flex;flex-wrap:wrap;gap:.25em;font-size:.85em'>{arrow.join(boxes)}</div>"
 
 
 def stage_strip(current: str | None = None) -> Any:

@@ -10,8 +10,8 @@ import torch
 from langchain_openai import ChatOpenAI
 
 from tests import tiny
-from workshop_utils.models import llm as loader
 from workshop_utils.models import device, store
+from workshop_utils.models import llm as loader
 from workshop_utils.models.llm import count_tokens, load_llm
 from workshop_utils.models.transformers_chat import AdapterError, ChatTransformers
 

@@ -19,8 +19,8 @@ class Parrot(BaseChatModel):
     """Says ``answer``, a word at a time, and remembers what it was asked; ``None`` repeats the last message."""
 
     answer: str | None = " Eleven days [2]. "
-    asked: list[list[BaseMessage]] = []
-    log: list[str] = []
+    asked: Any = None  # lists, shared with the test: pydantic would copy what it knows to be a list
+    log: Any = None
     fails_after: int | None = None
 
     @property
@@ -53,7 +53,7 @@ class Shelf(DenseRetriever):
     """Hands out the same passages whatever the question."""
 
     passages: Sequence[Document]
-    log: list[str]
+    log: Any
 
     def search(self, question: str) -> tuple[list[Document], dict[str, float]]:
         self.log.append(f"search {question}")

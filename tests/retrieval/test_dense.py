@@ -186,7 +186,7 @@ def test_a_damaged_index_is_an_error_that_names_the_fix_and_the_fix_works(
     folder = shutil.copytree(tmp_path / "made here", tmp_path / "index")
     damage(folder / "chroma.sqlite3")
     for _ in range(2):
-        with pytest.raises(IndexDamagedError, match="cannot be opened.*Delete the folder") as caught:
+        with pytest.raises(IndexDamagedError, match=r"cannot be opened.*Delete the folder") as caught:
             build_index(PASSAGES, embedder, folder)
         assert str(folder) in str(caught.value)
     shutil.rmtree(folder)

@@ -125,7 +125,7 @@ def test_documents_models_and_titles_are_text_and_not_markup() -> None:
     hostile = Conversation(Told(ATTACK, answer(ATTACK, ATTACK, ATTACK)))
     list(hostile.ask(ATTACK))
     before, after = Reader(plain.as_html()), Reader(hostile.as_html())
-    assert set(after.tags) == set(before.tags)
+    assert set(after.tags) == set(before.tags) - {"br"}
     assert after.attributes == before.attributes
     assert after.text.count(ATTACK) == 3
 
@@ -178,9 +178,17 @@ def test_marked_text_and_its_tooltips_are_escaped() -> None:
     assert shown.text == f"before {ATTACK} after"
 
 
+def test_a_part_inside_a_longer_one_is_marked_where_it_stands_alone() -> None:
+    shown = marked_html("Leave is 25 days. Leave?", {"Leave": "question", "Leave is 25 days.": "passage"})
+    assert re.findall(r"<mark title='(\w+)'[^>]*>([^<]+)</mark>", shown) == [
+        ("passage", "Leave is 25 days."),
+        ("question", "Leave"),
+    ]
+
+
 @given(st.text("ab<&'\n", max_size=30), st.lists(st.text("ab<&'\n", max_size=5), max_size=5))
 def test_no_text_is_lost_or_doubled(text: str, parts: list[str]) -> None:
-    shown = Reader(marked_html(text, {part: "t" for part in parts}))
+    shown = Reader(marked_html(text, dict.fromkeys(parts, "t")))
     assert shown.text == text
     assert set(shown.tags) <= {"pre", "mark"}
 

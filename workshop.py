@@ -77,6 +77,7 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 13):
 ROOT = Path(__file__).resolve().parent
 NEEDED_GB = 4.0  # measured on Linux: 2.3 GB of environment, 0.5 GB of models; the rest is for pip's downloads
 CUDA_GB = 12.0
+LEFT_ALONE = ("torch", "numpy", "pandas")  # where they are there already: Colab's own tools are built against them
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PROBE_SECONDS = 4.0
 BINDER = "Run it on Binder instead: the badge is in README.md."
@@ -442,7 +443,7 @@ def pins() -> list[str]:
 
 
 def pins_beside_installed() -> list[str]:
-    """Constraints for an environment that is not ours: torch and numpy as they are, the rest changed little.
+    """Constraints for an environment that is not ours: `LEFT_ALONE` as they are, the rest changed little.
 
     Pinned are the packages that are missing and those which pyproject.toml names; a package that is there and is only
     needed by others is left to pip, which keeps it as long as it serves.
@@ -458,7 +459,7 @@ def pins_beside_installed() -> list[str]:
         except metadata.PackageNotFoundError:
             kept.append(pin)
             continue
-        if name in ("torch", "numpy"):
+        if name in LEFT_ALONE:
             kept.append(f"{name}=={installed}")
         elif name in named:
             kept.append(pin)

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +21,7 @@ import psutil
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
-from workshop_utils.models import llama_cpp, store
+from workshop_utils.models import store
 from workshop_utils.models.llama_cpp import ChatLlamaCpp, ContextExceededError, Engine, LlamaCppError, reusable, threads
 
 pytest.importorskip("xllamacpp")
@@ -92,8 +91,9 @@ def test_prompt_has_the_tokens_that_transformers_makes(llm: ChatLlamaCpp, messag
     from langchain_core.messages.utils import convert_to_openai_messages
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(store.llm_dir())
-    plain = convert_to_openai_messages(messages, text_format="string")
-    expected = list(tokenizer.apply_chat_template(plain, add_generation_prompt=True)["input_ids"])
+    plain: Any = convert_to_openai_messages(messages, text_format="string")
+    encoded: Any = tokenizer.apply_chat_template(plain, add_generation_prompt=True)
+    expected = list(encoded["input_ids"])
     assert llm.encode(messages) == expected
     usage = llm.invoke(messages, max_tokens=1).usage_metadata
     assert usage is not None
@@ -213,15 +213,9 @@ def test_the_examples_are_computed_once(llm: ChatLlamaCpp) -> None:
     llm.invoke(ask(0, "How long?"))
     _, kept = logprobs(llm, ask(1, "Which class?"))
     assert kept > 50
-    assert (
-        llm.invoke(ask(2, "When?")).usage_metadata
-        == {
-            "input_tokens": len(llm.encode(ask(2, "When?"))),
-            "output_tokens": 24,
-            "total_tokens": len(llm.encode(ask(2, "When?"))) + 24,
-        }
-        or llm.invoke(ask(2, "When?")).response_metadata["finish_reason"] == "stop"
-    )
+    usage = llm.invoke(ask(2, "When?")).usage_metadata
+    assert usage is not None
+    assert usage["input_tokens"] == len(llm.encode(ask(2, "When?")))
 
 
 @on_x86
@@ -285,8 +279,8 @@ def test_a_failing_callback_raises_and_stops(llm: ChatLlamaCpp) -> None:
     class Failing(BaseCallbackHandler):
         raise_error = True
 
-        def on_llm_new_token(self, token: str, **_: Any) -> None:
-            raise ZeroDivisionError(token)
+        def on_llm_new_token(self, *_: Any, **__: Any) -> None:
+            raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         list(llm.stream("Tell me a long story.", {"callbacks": [Failing()]}, max_tokens=1500))
@@ -302,7 +296,7 @@ def test_a_deleted_model_leaves_nothing_behind() -> None:
     del model
     gc.collect()
     assert psutil.Process().num_threads() < threads_with
-    with pytest.raises(OSError, match="refused|reset|abgelehnt|10061"):
+    with pytest.raises(OSError, match=r"refused|reset|10061"):
         socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=5)
 
 
@@ -418,14 +412,14 @@ def test_with_an_xllamacpp_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A machine of 8 physical cores with two threads each; returns a function that restricts it."""
-    monkeypatch.setattr(llama_cpp.os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
     monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: 16 if logical else 8)
 
     def restrict(affinity: int = 16, quota: str = "max 100000") -> None:
-        monkeypatch.setattr(llama_cpp.os, "sched_getaffinity", lambda _: set(range(affinity)), raising=False)
-        monkeypatch.setattr(llama_cpp.Path, "read_text", lambda _: quota)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(affinity)), raising=False)
+        monkeypatch.setattr(Path, "read_text", lambda _: quota)
 
     return restrict
 

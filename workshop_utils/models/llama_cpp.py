@@ -135,7 +135,7 @@ class Engine:
         return answer
 
     def _open(self, adapters: list[Path]) -> Any:
-        xllamacpp = _import_xllamacpp()
+        xllamacpp = import_xllamacpp()
         parameters = server_parameters(self.model_path, self.n_ctx)
         parameters.api_keys = [self._key]
         parameters.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(path), 0.0) for path in adapters]
@@ -307,7 +307,7 @@ def reusable(before: dict[str, Any], request: dict[str, Any]) -> bool:
 
 def server_parameters(model_path: Path, n_ctx: int) -> Any:
     """``xllamacpp.CommonParams`` for one conversation at a time, small in memory and silent."""
-    xllamacpp = _import_xllamacpp()
+    xllamacpp = import_xllamacpp()
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(model_path)
     parameters.n_ctx = n_ctx
@@ -343,7 +343,7 @@ def threads() -> int:
     return max(1, round(min(allowed, physical)))
 
 
-def _import_xllamacpp() -> Any:
+def import_xllamacpp() -> Any:
     # by default the OpenMP threads spin while they wait for each other, and when anything else needs a core then,
     # a token takes ten times as long; read by the OpenMP library when it is loaded, so too late after torch
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")

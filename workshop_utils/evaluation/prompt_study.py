@@ -6,12 +6,14 @@ The study that lesson 01 shows: ``workshop bench prompts --json data/results/pro
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from langchain_core.documents import Document
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from rich.console import Console
 from rich.table import Table
@@ -20,7 +22,7 @@ from workshop_utils.corpus import Question, load_documents, load_questions, spli
 from workshop_utils.evaluation.answering import answer_all
 from workshop_utils.evaluation.intervals import Estimate, bootstrap
 from workshop_utils.evaluation.metrics import contains_answer
-from workshop_utils.models import device, load_embedder, load_llm
+from workshop_utils.models import device, load_embedder, load_llm, store
 from workshop_utils.rag.answer import parse_citations
 from workshop_utils.rag.prompt import Prompt
 from workshop_utils.rag.prompts import (
@@ -30,6 +32,7 @@ from workshop_utils.rag.prompts import (
     PASSAGE_TOKENS,
     READING_K,
     READING_PROMPT,
+    SEVERAL_PASSAGES_PROMPT,
 )
 
 MAX_TOKENS = 40
@@ -47,19 +50,18 @@ class Variant:
 
 BEST = Variant("1 worked example, 1 passage", READING_PROMPT)
 CLOSED = Variant("closed book (no passage)", CLOSED_BOOK_PROMPT, k=0)
-THREE = Variant("3 passages", READING_PROMPT, k=3)
-CITING = Variant("asked to cite, 3 passages", CITING_PROMPT, k=3)
+THREE = Variant("3 passages, worked examples with 2", SEVERAL_PASSAGES_PROMPT, k=3)
+CITING = Variant("3 passages, asked to cite", CITING_PROMPT, k=3)
 VARIANTS = (
     CLOSED,
-    Variant("instruction only", replace(READING_PROMPT, examples=())),
-    Variant("instruction only, 3 passages", replace(READING_PROMPT, examples=()), k=3),
+    Variant("instruction only, 1 passage", replace(READING_PROMPT, examples=())),
     BEST,
-    Variant("3 worked examples", replace(READING_PROMPT, examples=EXAMPLES)),
-    Variant("without the system message", replace(READING_PROMPT, system="")),
-    Variant("2 passages", READING_PROMPT, k=2),
+    Variant("3 worked examples, 1 passage", replace(READING_PROMPT, examples=EXAMPLES)),
+    Variant("1 worked example, 1 passage of 120 tokens", READING_PROMPT, passage_tokens=120),
+    Variant("1 worked example, 2 passages", READING_PROMPT, k=2),
+    Variant("instruction only, 3 passages", replace(READING_PROMPT, examples=()), k=3),
+    Variant("1 worked example, 3 passages", READING_PROMPT, k=3),
     THREE,
-    Variant("5 passages", READING_PROMPT, k=5),
-    Variant("passages of 120 tokens", READING_PROMPT, passage_tokens=120),
     CITING,
 )
 
@@ -82,7 +84,7 @@ def study(console: Console) -> dict[str, Any]:
             order = np.argsort(-(vectors @ matrix.T), axis=1)[:, : max(v.k for v in VARIANTS)]
             ranked[size] = [[passages[i] for i in row] for row in order]
         shown = [top[: variant.k] for top in ranked[size]]
-        answers = answer_all(llm, _prompts(variant.prompt, questions, shown), variant.name)
+        answers = _answers(llm, _prompts(variant.prompt, questions, shown), variant.name)
         rows[variant.name] = {"name": variant.name, "k": variant.k, "passage_tokens": size} | {
             name: estimate.as_dict() for name, estimate in _scores(questions, families, shown, answers).items()
         }
@@ -116,6 +118,22 @@ def table(result: dict[str, Any]) -> Table:
         cells = [_words(row.get(key)) for key in ("correct", "hit", "correct_given_hit", "cited")]
         grid.add_row(row["name"], f"{row['k']} x {row['passage_tokens']} tokens", *cells)
     return grid
+
+
+def _answers(llm: BaseChatModel, prompts: Sequence[Sequence[BaseMessage]], name: str) -> list[str]:
+    """The answers, kept in the cache: a study that was interrupted goes on with the next variant."""
+    texts = [[(message.type, message.content) for message in prompt] for prompt in prompts]
+    key = hashlib.sha256(repr((texts, MAX_TOKENS, device.choose())).encode()).hexdigest()
+    path = store.cache_dir() / "prompt-study" / f"{key}.json"
+    if path.exists():
+        kept: list[str] = json.loads(path.read_text("utf-8"))
+        return kept
+    answers = answer_all(llm, prompts, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(answers), "utf-8")
+    temporary.replace(path)
+    return answers
 
 
 def _prompts(

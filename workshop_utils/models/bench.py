@@ -85,7 +85,7 @@ def bench_decode(runs: int = 5) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> Table:
     """What ``bench_decode`` returned, to print."""
     shown = Table(
-        title=f"{result['prompt_tokens']} prompt tokens, {result['tokens']} answer tokens, median of {result['runs']} runs"
+        title=f"{result['prompt_tokens']} prompt and {result['tokens']} answer tokens, median of {result['runs']} runs"
     )
     for column in ("tokens per second", "answer", "low", "high", "prompt"):
         shown.add_column(column, justify="left" if column == "tokens per second" else "right")

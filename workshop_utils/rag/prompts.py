@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from workshop_utils.rag.prompt import Example, Prompt
 
 # about no company in particular, so that nothing of Clairval reaches the model but through retrieval
@@ -44,17 +46,20 @@ READING_PROMPT = Prompt(
 )
 
 
-def _citing(number: int) -> Example:
-    """An example with a second passage that does not answer; the right one stands first and second in turn."""
+def _with_distractor(number: int, cite: bool) -> Example:
+    """An example with a second passage that does not answer; the right one stands second and first in turn."""
     right, other = EXAMPLES[number], EXAMPLES[(number + 1) % len(EXAMPLES)]
-    label = number % 2 + 1
+    label = 2 - number % 2
     passages = (*right.passages, *other.passages) if label == 1 else (*other.passages, *right.passages)
-    return Example(passages, right.question, f"{right.answer} [{label}]")
+    return Example(passages, right.question, f"{right.answer} [{label}]" if cite else right.answer)
 
 
+SEVERAL_PASSAGES_PROMPT = replace(
+    READING_PROMPT, examples=tuple(_with_distractor(number, cite=False) for number in range(len(EXAMPLES)))
+)
 CITING_PROMPT = Prompt(
     system=READING_PROMPT.system,
     instruction="Copy the sentence of the text that answers the question, then the number of its passage in brackets.",
-    examples=tuple(_citing(number) for number in range(len(EXAMPLES))),
+    examples=tuple(_with_distractor(number, cite=True) for number in range(len(EXAMPLES))),
     numbered=True,
 )

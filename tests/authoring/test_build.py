@@ -77,6 +77,9 @@ def test_the_solution_edition_is_whole(toy: Toy) -> None:
 
 def test_header_setup_and_figures(toy: Toy) -> None:
     toy.write("data/results/lessons.json", '{"lessons": [{"lesson": "99_toy", "seconds": 90, "peak_mb": 812.0}]}')
+    toy.write(
+        "data/results/lessons_slow_path.json", '{"lessons": [{"lesson": "99_toy", "seconds": 240, "peak_mb": 1}]}'
+    )
     build(toy.root)
     header, setup, first = sources(toy.root, LEARNER)[:3]
     assert header.startswith("# 99 · Toy\n\n**What is a mean?**")
@@ -91,8 +94,9 @@ def test_header_setup_and_figures(toy: Toy) -> None:
     assert "badge" not in header
     assert "find_spec" in setup
     assert first == "## One\n\nIt answers 31% of 96."
-    assert "| [99 Toy](notebooks/99_toy.ipynb) | a mean | R0 R+1 | 5 minutes | 1.5 minutes | 0.8 GB |" in lesson_table(
-        toy.root
+    assert (
+        "| [99 Toy](notebooks/99_toy.ipynb) | a mean | R0 R+1 | 5 minutes | 1.5 minutes | 4.0 minutes | 0.8 GB |"
+        in lesson_table(toy.root)
     )
     assert lesson_table(toy.root) in (toy.root / "README.md").read_text()
     assert (toy.root / "README.md").read_text().endswith("<!-- END GENERATED -->\n\nEnd\n")

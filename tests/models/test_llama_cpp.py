@@ -104,10 +104,13 @@ def test_prompt_has_the_tokens_that_transformers_makes(llm: ChatLlamaCpp, messag
 
 def test_answer_is_what_the_model_wrote(llm: ChatLlamaCpp) -> None:
     """llama.cpp parses chat answers for thoughts and tool calls; nothing of ours may get lost in that."""
-    messages = [HumanMessage("Write a Python function that adds two numbers, indented by four spaces.")]
+    messages: list[BaseMessage] = [
+        HumanMessage("Write a Python function that adds two numbers, indented by four spaces.")
+    ]
     raw = llm._engine._server.handle_completions(
         {"prompt": llm.encode(messages), "max_tokens": 60, "temperature": 0, "cache_prompt": False}
     )
+    llm._engine._computed = None  # it does not know what was asked behind its back
     assert llm.invoke(messages, max_tokens=60).content == raw["choices"][0]["text"]
 
 
@@ -154,7 +157,7 @@ def test_batch_answers_as_invoke_does(llm: ChatLlamaCpp) -> None:
 
 def logprobs(llm: ChatLlamaCpp, messages: list[BaseMessage]) -> tuple[list[tuple[int, float]], int]:
     """Each token of the answer with its log-probability, and how many prompt tokens were not computed again."""
-    request = llm._request(messages, None, {}) | {"logprobs": True, "max_tokens": 8}
+    request = llm._request(messages, None, {}) | {"logprobs": True, "max_tokens": 4}
     tokens, kept = [], -1
     for event in llm._engine.events(request):
         (choice,) = event["choices"]
@@ -179,7 +182,7 @@ def exceed(llm: ChatLlamaCpp, messages: list[BaseMessage]) -> None:
 def test_an_answer_does_not_depend_on_what_was_asked_before(llm: ChatLlamaCpp, passage: int) -> None:
     question = ask(passage, "How long does it take, and who is responsible for that?")
     other = ask((passage + 1) % 3, "Who is called?")
-    answer = llm.invoke(question)
+    answer = llm.invoke(question, max_tokens=10)
     histories: dict[str, list[BaseMessage]] = {
         "another question on another passage": other,
         "another question on the same passage": ask(passage, "How long does it take, and when?"),
@@ -192,19 +195,19 @@ def test_an_answer_does_not_depend_on_what_was_asked_before(llm: ChatLlamaCpp, p
     llm._engine._computed = None
     expected, kept = logprobs(llm, question)
     assert kept == 0
-    assert len(expected) == 8
+    assert len(expected) == 4
     for name, before in histories.items():
-        llm.invoke(before)
+        llm.invoke(before, max_tokens=3)
         assert logprobs(llm, question)[0] == expected, name
     for interruption in (stop_early, exceed):
-        llm.invoke(other)
+        llm.invoke(other, max_tokens=3)
         interruption(llm, question)
         assert logprobs(llm, question)[0] == expected, interruption.__name__
     # and the answers to what went on, or stopped before, are their own
     for before in (question, other, [*question, answer, HumanMessage("Why?")]):
         llm._engine._computed = None
         fresh = logprobs(llm, [*question, answer, HumanMessage("And then?")])
-        llm.invoke(before)
+        llm.invoke(before, max_tokens=3)
         assert logprobs(llm, [*question, answer, HumanMessage("And then?")])[0] == fresh[0]
 
 

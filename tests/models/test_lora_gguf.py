@@ -42,7 +42,8 @@ def llm() -> ChatLlamaCpp:
 def base() -> Any:
     import transformers
 
-    return transformers.AutoModelForCausalLM.from_pretrained(store.llm_dir(), dtype=torch.float32).eval()
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(store.llm_dir(), dtype=torch.float32)
+    return model.eval()
 
 
 Save = Callable[..., tuple[Path, Any]]
@@ -57,7 +58,7 @@ def save(base: Any, tmp_path_factory: pytest.TempPathFactory) -> Save:
         targets: list[str] | None = None, strength: float = 0.1, seed: int = 0, **options: Any
     ) -> tuple[Path, Any]:
         torch.manual_seed(seed)
-        settings = {"r": 4, "lora_alpha": 8, "task_type": "CAUSAL_LM"} | options
+        settings: dict[str, Any] = {"r": 4, "lora_alpha": 8, "task_type": "CAUSAL_LM"} | options
         tuned: Any = peft.get_peft_model(
             base, peft.LoraConfig(target_modules=targets or list(lora_gguf.GGUF_NAMES), **settings)
         ).eval()
@@ -161,7 +162,7 @@ def test_scalings_and_partial_adapters_agree(llm: ChatLlamaCpp, save: Save, opti
     assert difference(llm, reference) > 1.5 * TOLERANCE
 
 
-def test_bfloat16_weights(save: Save, adapter: tuple[Path, Any], tmp_path: Path, llm: ChatLlamaCpp) -> None:
+def test_bfloat16_weights(adapter: tuple[Path, Any], tmp_path: Path, llm: ChatLlamaCpp) -> None:
     folder, reference = adapter
     weights = {name: tensor.bfloat16() for name, tensor in load_file(folder / "adapter_model.safetensors").items()}
     save_file(weights, tmp_path / "adapter_model.safetensors")
@@ -253,6 +254,7 @@ def copy(folder: Path, target: Path, change: Callable[[dict[str, Any]], None] | 
         ({"modules_to_save": ["lm_head"]}, "modules_to_save|whole modules"),
         ({"bias": "lora_only"}, "bias"),
         ({"lora_bias": True}, "lora_bias"),
+        ({"kasa_config": {"beta": 0.1}}, "kasa_config"),
         ({"init_lora_weights": "pissa"}, "pissa"),
         ({"trainable_token_indices": [5]}, "trainable_token_indices"),
         ({"lora_alpha": 0}, "lora_alpha"),

@@ -23,6 +23,7 @@ from workshop_utils.models.device import Device
 from workshop_utils.models.transformers_chat import (
     AdapterError,
     ChatTransformers,
+    ContextExceededError,
     Engine,
     check_adapter,
     cut_at_stop,
@@ -314,7 +315,7 @@ def test_a_prompt_longer_than_the_context_is_refused_with_the_numbers(chat: Chat
         "batch": lambda: chat.batch(["hi", long]),
         "logprobs": lambda: chat.logprobs([HumanMessage(long)], ["x"]),
     }
-    with pytest.raises(ValueError, match=f"{tokens:,} tokens.*512 at most.*shorter") as caught:
+    with pytest.raises(ContextExceededError, match=f"{tokens:,} tokens.*512 at most.*shorter") as caught:
         calls[way]()
     assert "max_tokens" in str(caught.value)
 

@@ -24,10 +24,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Settings:
-    """`repository` is empty as long as the project has no public address; `results` holds FILE.json, parsed."""
+    """`repository` is empty as long as the project has no public address; `results` holds FILE.json, parsed.
+
+    `measured` and `measured_slow` (the path of an older laptop) have an entry for each lesson that was run.
+    """
 
     repository: str
     measured: Mapping[str, Measured]
+    measured_slow: Mapping[str, Measured]
     results: Mapping[str, Any]
 
 
@@ -42,14 +46,19 @@ def read(root: Path) -> tuple[Settings, list[Problem]]:
         except ValueError as error:
             line = error.lineno if isinstance(error, json.JSONDecodeError) else 1
             problems.append(Problem(file.relative_to(root).as_posix(), line, f"not JSON: {error}"))
+    measured = _measured(results, "lessons.json", problems)
+    slow = _measured(results, "lessons_slow_path.json", problems)
+    return Settings(repository, measured, slow, results), problems
+
+
+def _measured(results: Mapping[str, Any], file: str, problems: list[Problem]) -> dict[str, Measured]:
     try:
-        rows = results.get("lessons.json", {"lessons": []})["lessons"]
-        measured = {row["lesson"]: Measured(float(row["seconds"]), float(row["peak_mb"])) for row in rows}
+        rows = results.get(file, {"lessons": []})["lessons"]
+        return {row["lesson"]: Measured(float(row["seconds"]), float(row["peak_mb"])) for row in rows}
     except (KeyError, TypeError, ValueError) as error:
-        measured = {}
         form = '{"lessons": [{"lesson", "seconds", "peak_mb"}]}'
-        problems.append(Problem(f"{RESULTS}/lessons.json", 1, f"must have the form {form}: {error!r}"))
-    return Settings(repository, measured, results), problems
+        problems.append(Problem(f"{RESULTS}/{file}", 1, f"must have the form {form}: {error!r}"))
+        return {}
 
 
 def _repository(root: Path) -> tuple[str, list[Problem]]:

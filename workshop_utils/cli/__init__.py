@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,11 +121,13 @@ def ask(
 def run(
     lessons: Lessons = None,
     offline: Annotated[bool, typer.Option(help="Run them with the network cut.")] = False,
+    slow_path: Annotated[bool, typer.Option(help="Compute as a laptop without AVX-512 and bfloat16 does.")] = False,
     file: Json = None,
 ) -> None:
     """Run the solution notebooks in fresh kernels, compare their outputs, measure seconds and memory."""
-    from workshop_utils.cli.testing import run_lessons
+    from workshop_utils.cli.testing import SLOW_PATH, run_lessons
 
+    os.environ.update(SLOW_PATH if slow_path else {})
     runs = run_lessons(_lesson_paths("solutions", lessons), console, cut_network=offline)
     _write_json(file, {"lessons": [result.as_dict() for result in runs]})
     raise typer.Exit(0 if all(result.status == "passed" for result in runs) else 1)

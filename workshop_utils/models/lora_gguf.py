@@ -34,7 +34,14 @@ GGUF_NAMES = {
 # value types in a GGUF header, by number, as format characters of struct
 _SCALARS = dict(enumerate("BbHhIif?")) | dict(zip((10, 11, 12), "Qqd", strict=True))
 _STRING, _ARRAY = 8, 9
-# initialisations that leave the base weights alone; the others (pissa, olora, loftq ...) train against changed ones
+# settings that are carried over, or do not change what a trained adapter computes; any other one is refused
+UNDERSTOOD = {
+    *("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "bias", "init_lora_weights", "eva_config"),
+    *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"),
+    *("lora_dropout", "inference_mode", "runtime_config", "qalora_group_size", "megatron_core"),
+    *("task_type", "peft_type", "peft_version", "auto_mapping", "base_model_name_or_path", "revision"),
+}
+# the other initialisations (pissa, olora, loftq ...) train against changed base weights
 PLAIN_INITIALISATIONS = (True, False, "gaussian", "eva", "orthogonal")
 
 
@@ -157,11 +164,7 @@ def _pattern(patterns: dict[str, Any] | None, name: str, default: Any) -> Any:
 
 
 def _refuse_inexpressible(adapter: Path, config: dict[str, Any]) -> None:
-    found = [
-        key
-        for key in ("use_dora", "modules_to_save", "lora_bias", "trainable_token_indices", "layer_replication")
-        if config.get(key)
-    ]
+    found = [key for key, value in config.items() if value and key not in UNDERSTOOD]
     if config.get("bias", "none") != "none":
         found.append(f"bias={config['bias']}")
     if config.get("init_lora_weights", True) not in PLAIN_INITIALISATIONS:

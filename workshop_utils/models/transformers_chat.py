@@ -29,6 +29,10 @@ class AdapterError(WorkshopError):
     """The adapter is damaged, unsafe, or made for another base model; the message says which."""
 
 
+class ContextExceededError(WorkshopError, ValueError):
+    """The prompt and the longest answer have more tokens than the model reads."""
+
+
 @dataclass
 class Engine:
     """Weights, tokenizer and lock, shared by all chat models that differ only in their adapter.
@@ -311,7 +315,7 @@ class ChatTransformers(BaseChatModel):
         longest = max(map(len, prompts))
         context = self.engine.model.config.max_position_embeddings
         if longest + room > context:
-            raise ValueError(
+            raise ContextExceededError(
                 f"The prompt has {longest:,} tokens and the answer may have {room:,}, but the model reads "
                 f"{context:,} at most. Ask a shorter question, retrieve fewer or shorter passages, or lower max_tokens."
             )

@@ -60,7 +60,7 @@ def adapters(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
 
 
 def workers() -> int:
-    return threading.active_count()
+    return sum(thread.name == "transformers" for thread in threading.enumerate())
 
 
 # -- one answer, many answers --
@@ -238,20 +238,18 @@ def test_closing_a_stream_stops_the_worker(tiny_llama: Path, monkeypatch: pytest
         return forward(*args, **kwargs)
 
     monkeypatch.setattr(chat.engine.model, "forward", slow)
-    before = workers()
     stream = chat.stream("hi")
     next(stream)
-    assert workers() == before + 1
+    assert workers() == 1
     stream.close()  # type: ignore[attr-defined]
-    assert workers() == before
+    assert workers() == 0
     done = len(steps)
-    assert done < 200
+    assert done < 400
     time.sleep(0.1)
     assert len(steps) == done
 
 
 def test_a_consumer_that_fails_stops_the_worker_too(chat: ChatTransformers) -> None:
-    before = workers()
 
     def consume() -> None:
         for _ in chat.stream("hi"):
@@ -259,7 +257,7 @@ def test_a_consumer_that_fails_stops_the_worker_too(chat: ChatTransformers) -> N
 
     with pytest.raises(KeyError, match="own"):
         consume()
-    assert workers() == before
+    assert workers() == 0
     assert chat.invoke("hi").content
 
 
@@ -269,12 +267,11 @@ def test_an_exception_in_the_worker_reaches_the_consumer(
     def broken(**_: Any) -> None:
         raise RuntimeError("out of memory, say")
 
-    before = workers()
     with monkeypatch.context() as patch:
         patch.setattr(chat.engine.model, "generate", broken)
         with pytest.raises(RuntimeError, match="out of memory, say"):
             list(chat.stream("hi"))
-    assert workers() == before
+    assert workers() == 0
     assert list(chat.stream("hi"))
 
 

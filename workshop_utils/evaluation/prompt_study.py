@@ -50,16 +50,14 @@ class Variant:
 
 BEST = Variant("1 worked example, 1 passage", READING_PROMPT)
 CLOSED = Variant("closed book (no passage)", CLOSED_BOOK_PROMPT, k=0)
-THREE = Variant("3 passages, worked examples with 2", SEVERAL_PASSAGES_PROMPT, k=3)
-CITING = Variant("3 passages, asked to cite", CITING_PROMPT, k=3)
+THREE = Variant("1 worked example with 2 passages, 3 passages", SEVERAL_PASSAGES_PROMPT, k=3)
+CITING = Variant("2 worked examples, 3 passages, asked to cite", CITING_PROMPT, k=3)
 VARIANTS = (
     CLOSED,
     Variant("instruction only, 1 passage", replace(READING_PROMPT, examples=())),
     BEST,
     Variant("3 worked examples, 1 passage", replace(READING_PROMPT, examples=EXAMPLES)),
     Variant("1 worked example, 1 passage of 120 tokens", READING_PROMPT, passage_tokens=120),
-    Variant("1 worked example, 2 passages", READING_PROMPT, k=2),
-    Variant("instruction only, 3 passages", replace(READING_PROMPT, examples=()), k=3),
     Variant("1 worked example, 3 passages", READING_PROMPT, k=3),
     THREE,
     CITING,

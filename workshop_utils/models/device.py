@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from workshop_utils.errors import InputError
+
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -32,7 +34,7 @@ def choose() -> Device:
     float32, so the choice follows the CPU and not the file's dtype.
 
     Raises:
-        ValueError: ``WORKSHOP_DTYPE`` is not one of ``DTYPES``.
+        workshop_utils.errors.InputError: ``WORKSHOP_DTYPE`` is not one of ``DTYPES``.
     """
     import torch
 
@@ -40,7 +42,7 @@ def choose() -> Device:
     forced = os.environ.get("WORKSHOP_DTYPE")
     if forced:
         if forced not in DTYPES:
-            raise ValueError(f"WORKSHOP_DTYPE is {forced!r}; it must be one of {', '.join(DTYPES)}.")
+            raise InputError(f"WORKSHOP_DTYPE is {forced!r}; it must be one of {', '.join(DTYPES)}.")
         return Device(name, forced, "set by WORKSHOP_DTYPE")
     if name.startswith("cuda"):
         native = torch.cuda.is_bf16_supported(including_emulation=False)

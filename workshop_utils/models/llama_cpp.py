@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import platform
+import re
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,8 @@ OPTIONS = frozenset(
 # Prompt tokens computed together. A whole prompt at once, so that no last piece of a single token is left over:
 # llama.cpp rounds one token alone differently from several together (see Engine.events).
 BATCH = 2048
+# the start of a token such as <|im_end|>, which llama.cpp takes for one wherever it stands
+CONTROL_TOKEN = re.compile(r"<(?=\|[^|<>\s]+\|>)")
 
 
 class LlamaCppError(WorkshopError):
@@ -387,7 +390,9 @@ def _request_error(error: dict[str, Any]) -> LlamaCppError:
 
 def _openai_messages(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
     converted = convert_to_openai_messages(list(messages), text_format="string")
-    return converted if isinstance(converted, list) else [converted]
+    turns = converted if isinstance(converted, list) else [converted]
+    # a document that holds <|im_end|> must not end its own turn and speak in another's name
+    return [{**turn, "content": CONTROL_TOKEN.sub("< ", turn["content"])} for turn in turns]
 
 
 def _usage(timings: dict[str, Any]) -> UsageMetadata:

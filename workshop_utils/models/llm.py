@@ -10,6 +10,7 @@ from urllib.parse import urldefrag
 
 from langchain_core.language_models import BaseChatModel
 
+from workshop_utils.errors import InputError
 from workshop_utils.models import device, store
 
 Backend = Literal["auto", "transformers", "llama.cpp"]
@@ -36,14 +37,14 @@ def load_llm(
         max_tokens: the longest answer.
 
     Raises:
-        ValueError: an unknown backend, or one that cannot serve this model.
+        workshop_utils.errors.InputError: an unknown backend, or one that cannot serve this model.
         workshop_utils.models.store.ModelStoreError: the default model cannot be had.
         workshop_utils.models.transformers_chat.AdapterError: the adapter cannot be used.
     """
     chosen = setting or os.environ.get("WORKSHOP_LLM") or ""
     engine = backend or os.environ.get("WORKSHOP_BACKEND") or "auto"
     if engine not in BACKENDS:
-        raise ValueError(f"backend is {engine!r}; it must be one of {', '.join(BACKENDS)}.")
+        raise InputError(f"backend is {engine!r}; it must be one of {', '.join(BACKENDS)}.")
     path = None if adapter is None else Path(adapter)
     if chosen.startswith(("http://", "https://")):
         return _endpoint(chosen, path, max_tokens)
@@ -66,7 +67,7 @@ def _endpoint(setting: str, adapter: Path | None, max_tokens: int) -> BaseChatMo
     from pydantic import SecretStr
 
     if adapter is not None:
-        raise ValueError("An endpoint chooses its adapters itself: name one as the model, after '#' in the URL.")
+        raise InputError("An endpoint chooses its adapters itself: name one as the model, after '#' in the URL.")
     url, model = urldefrag(setting)
     return ChatOpenAI(
         base_url=url,
@@ -83,7 +84,7 @@ def _llama_cpp(setting: str, adapter: Path | None, max_tokens: int) -> BaseChatM
     from workshop_utils.models.llama_cpp import ChatLlamaCpp
 
     if setting and not setting.endswith(".gguf"):
-        raise ValueError(f"llama.cpp reads GGUF files, and {setting} is none: use backend='transformers'.")
+        raise InputError(f"llama.cpp reads GGUF files, and {setting} is none: use backend='transformers'.")
     return ChatLlamaCpp(Path(setting) if setting else store.llm_gguf(), adapter=adapter, max_tokens=max_tokens)
 
 
@@ -91,7 +92,7 @@ def _transformers(setting: str, adapter: Path | None, max_tokens: int) -> BaseCh
     from workshop_utils.models.transformers_chat import ChatTransformers, Engine
 
     if setting.endswith(".gguf"):
-        raise ValueError(f"{setting} is a GGUF file, which only llama.cpp reads here: use backend='llama.cpp'.")
+        raise InputError(f"{setting} is a GGUF file, which only llama.cpp reads here: use backend='llama.cpp'.")
     is_local = not setting or Path(setting).exists()
     engine = Engine.load(setting or str(store.llm_dir()), device.choose(), local=is_local)
     chat = ChatTransformers(engine=engine, max_tokens=max_tokens)

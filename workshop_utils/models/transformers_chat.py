@@ -253,7 +253,7 @@ class ChatTransformers(BaseChatModel):
                 result.append(error)
                 streamer.end()  # type: ignore[no-untyped-call]
 
-        worker = threading.Thread(target=work, daemon=True)
+        worker = threading.Thread(target=work, name="transformers", daemon=True)
         worker.start()
         try:
             for text in cut_at_stop(streamer, stop or ()):

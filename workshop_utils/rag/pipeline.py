@@ -12,6 +12,7 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
 
 from workshop_utils.corpus import load_documents, split_documents
+from workshop_utils.errors import InputError
 from workshop_utils.models import load_embedder, load_llm
 from workshop_utils.models.llm import count_tokens
 from workshop_utils.rag.answer import RagAnswer, make_sources, parse_citations
@@ -52,7 +53,7 @@ class Rag:
         """Answer one question.
 
         Raises:
-            ValueError: the question is empty.
+            workshop_utils.errors.InputError: the question is empty.
         """
         *_, answer = self.stream(question)
         assert isinstance(answer, RagAnswer)
@@ -62,7 +63,7 @@ class Rag:
         """Pieces of the answer as they are generated, and last the whole ``RagAnswer``.
 
         Raises:
-            ValueError: the question is empty.
+            workshop_utils.errors.InputError: the question is empty.
         """
         state: State = {}
         started = time.perf_counter()
@@ -80,7 +81,7 @@ class Rag:
         """Answers to many questions, generated together; their generation time is the average.
 
         Raises:
-            ValueError: a question is empty.
+            workshop_utils.errors.InputError: a question is empty.
         """
         started = time.perf_counter()
         states = self.chain.batch([{"question": _checked(question)} for question in questions])
@@ -122,7 +123,7 @@ class Rag:
 
 def _checked(question: str) -> str:
     if not question.strip():
-        raise ValueError("The question is empty.")
+        raise InputError("The question is empty.")
     return question.strip()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import http.client
 import json
@@ -112,6 +113,13 @@ def test_answer_is_what_the_model_wrote(llm: ChatLlamaCpp) -> None:
     )
     llm._engine._computed = None  # it does not know what was asked behind its back
     assert llm.invoke(messages, max_tokens=60).content == raw["choices"][0]["text"]
+
+
+def test_asynchronous(llm: ChatLlamaCpp) -> None:
+    async def collect() -> str:
+        return "".join([str(piece.content) async for piece in llm.astream("Name three colours.")])
+
+    assert asyncio.run(collect()) == llm.invoke("Name three colours.").content
 
 
 def test_stop(llm: ChatLlamaCpp) -> None:
@@ -248,7 +256,9 @@ def test_closing_a_stream_stops_the_computation(llm: ChatLlamaCpp) -> None:
     next(stream)
     next(stream)
     assert workers()
+    started = time.monotonic()
     stream.close()  # type: ignore[attr-defined]
+    assert time.monotonic() - started < 5  # one token, not 1500
     assert not workers()
     assert llm.invoke("Name three colours.", max_tokens=3).content
 
@@ -412,6 +422,19 @@ def test_with_an_xllamacpp_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch
 
 
 # threads
+
+
+def test_torch_lends_its_openmp_library_to_a_slim_system(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").touch()
+    (tmp_path / "xllamacpp.py").write_text(
+        "import sys\nif 'torch' not in sys.modules: raise ImportError('libgomp.so.1')"
+    )
+    done = run(
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from workshop_utils.models.llama_cpp import import_xllamacpp\n"
+        "print(import_xllamacpp().__file__)"
+    )
+    assert str(tmp_path) in done.stdout
 
 
 @pytest.fixture

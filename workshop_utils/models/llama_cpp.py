@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import importlib
 import json
 import os
 import platform
@@ -347,22 +348,32 @@ def threads() -> int:
 
 
 def import_xllamacpp() -> Any:
-    # by default the OpenMP threads spin while they wait for each other, and when anything else needs a core then,
-    # a token takes ten times as long; read by the OpenMP library when it is loaded, so too late after torch
+    """The module ``xllamacpp``.
+
+    Raises:
+        LlamaCppError: it is not installed, or cannot be loaded.
+    """
+    # By default the OpenMP threads spin while they wait for each other; as soon as another program needs a core, a
+    # token then takes ten times as long. Read when the OpenMP library is loaded, so without effect after torch.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
-        import xllamacpp
+        return importlib.import_module("xllamacpp")
     except ModuleNotFoundError as error:
         raise LlamaCppError(
             "The llama.cpp backend is not installed: run 'python -m pip install xllamacpp', or use the transformers "
             "backend (WORKSHOP_BACKEND=transformers), which gives the same model, more slowly."
         ) from error
+    except ImportError:
+        pass
+    try:
+        # a slim system has no OpenMP library; torch brings one along
+        importlib.import_module("torch")
+        return importlib.import_module("xllamacpp")
     except ImportError as error:
         raise LlamaCppError(
             f"xllamacpp is installed but cannot be loaded ({error}). Use the transformers backend "
             "(WORKSHOP_BACKEND=transformers); a missing libgomp.so.1 is in the system package libgomp1."
         ) from error
-    return xllamacpp
 
 
 def _check_gguf(path: Path) -> None:

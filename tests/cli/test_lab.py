@@ -5,7 +5,24 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
+from workshop_utils import cli
 from workshop_utils.cli.lab import SETTINGS, START, command, settle
+
+
+def test_the_command_becomes_jupyterlab(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+
+    def become(words: list[str]) -> int:
+        started.append(words)
+        return 7
+
+    monkeypatch.setattr(cli, "_become", become)
+    result = CliRunner().invoke(cli.app, ["lab", "--no-browser", "--port", "8901"])
+    assert result.exit_code == 7, result.output
+    assert started == [command(cli.ROOT, 8901, browser=False)]
 
 
 def test_it_opens_the_first_lesson_which_is_there(tmp_path: Path) -> None:

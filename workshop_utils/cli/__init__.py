@@ -60,13 +60,13 @@ def lab(
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
     """Open the workshop in JupyterLab."""
-    from workshop_utils.cli import lab as jupyterlab
+    from workshop_utils.cli.lab import command, settle
     from workshop_utils.models import store
 
     store.ensure_all(console.print)
-    jupyterlab.settle()
+    settle()
     console.print("JupyterLab starts. To stop it, press Ctrl-C here.")
-    raise SystemExit(_become(jupyterlab.command(ROOT, port, browser)))
+    raise SystemExit(_become(command(ROOT, port, browser)))
 
 
 @app.command()

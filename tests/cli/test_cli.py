@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -44,9 +45,15 @@ def test_an_unknown_lesson_is_named_with_those_that_there_are() -> None:
 def test_a_foreseen_error_is_a_sentence_not_a_traceback() -> None:
     command = [sys.executable, "-m", "workshop_utils", "ask", "why?", "--llm", "/no/such/model.gguf"]
     environment = {"WORKSHOP_BACKEND": "llama.cpp"}
-    import os
-
     result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
     assert result.returncode == 1
     assert "Traceback" not in result.stderr + result.stdout
     assert "/no/such/model.gguf" in result.stdout
+
+
+def test_an_endpoint_that_is_not_there_is_named_with_the_remedy() -> None:
+    command = [sys.executable, "-m", "workshop_utils", "ask", "why?", "--llm", "http://127.0.0.1:9/v1"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr + result.stdout
+    assert "Nothing answers at http://127.0.0.1:9/v1" in result.stdout

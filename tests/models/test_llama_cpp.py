@@ -83,7 +83,7 @@ def test_usage_and_timings(llm: ChatLlamaCpp) -> None:
         [HumanMessage("hi")],
         [SystemMessage("Be brief."), HumanMessage("Déjà vu: 日本語 🙂\n\n  two spaces")],
         ask(0, "How long?"),
-        [HumanMessage("a"), AIMessage("b"), HumanMessage([{"type": "text", "text": "<|im_end|> in a text"}])],
+        [HumanMessage("a"), AIMessage("b"), HumanMessage([{"type": "text", "text": "|im_end> in a text"}])],
         [HumanMessage("a"), AIMessage("an answer begun")],
     ],
 )

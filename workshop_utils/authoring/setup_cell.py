@@ -12,9 +12,10 @@ from pathlib import Path
 os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
 if os.environ.get("WORKSHOP_TEST") == "1":  # compared outputs hold no progress bars
     os.environ.update(TQDM_DISABLE="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
-    import tqdm.auto
+    if find_spec("tqdm"):
+        import tqdm.auto
 
-    tqdm.auto.tqdm = tqdm.std.tqdm  # the bar for notebooks does not look at TQDM_DISABLE
+        tqdm.auto.tqdm = tqdm.std.tqdm  # the bar for notebooks does not look at TQDM_DISABLE
 
 if not find_spec("workshop_utils"):
     repository = "{repository}"

@@ -92,20 +92,25 @@ def ask(
     """Answer a question about Clairval by RAG, with the sources that were retrieved and the time of each stage."""
     from dataclasses import asdict
 
+    from langchain_core.exceptions import ModelError
     from rich.markup import escape
 
     from workshop_utils.models import load_llm
+    from workshop_utils.models.endpoint import endpoint_error
     from workshop_utils.rag import RagAnswer, load_rag
 
     if not question.strip():
         console.print("[red]The question is empty.[/red] Put it in quotes: workshop ask 'How many ...?'")
         raise typer.Exit(2)
     rag = load_rag(load_llm(llm), k=k, progress=True)
-    for piece in rag.stream(question):
-        if isinstance(piece, RagAnswer):
-            answer = piece
-        else:
-            console.print(escape(piece), end="", soft_wrap=True)
+    try:
+        for piece in rag.stream(question):
+            if isinstance(piece, RagAnswer):
+                answer = piece
+            else:
+                console.print(escape(piece), end="", soft_wrap=True)
+    except ModelError as error:
+        raise WorkshopError(endpoint_error(error, llm or os.environ.get("WORKSHOP_LLM", ""))) from error
     console.print("\n\n[bold]Retrieved sources[/bold], best first")
     for source in answer.sources:
         section = source.text.split("\n", 1)[0]

@@ -77,6 +77,7 @@ def _endpoint(setting: str, adapter: Path | None, max_tokens: int) -> BaseChatMo
         max_completion_tokens=max_tokens,
         timeout=120,
         max_retries=2,
+        stream_usage=True,
     )
 
 

@@ -178,7 +178,7 @@ class ChatTransformers(BaseChatModel):
     max_tokens: int = 128
     temperature: float = 0.0
     seed: int = 0
-    tokens_per_batch: int = 3072
+    tokens_per_batch: int = 1536
 
     @property
     def _llm_type(self) -> str:

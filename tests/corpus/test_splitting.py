@@ -24,7 +24,7 @@ def bodies(passages: list[Document]) -> list[str]:
 
 
 word = st.text("abcdéß日", min_size=1, max_size=6)
-sentence = st.lists(word, min_size=1, max_size=12).map(lambda words: " ".join(words) + ".")
+sentence = st.lists(word, min_size=1, max_size=12).map(lambda words: f"A{' '.join(words)}.")
 paragraph = st.lists(sentence, min_size=1, max_size=6).map(" ".join)
 bullets = st.lists(paragraph, min_size=1, max_size=6).map(lambda items: "\n".join(f"- {item}" for item in items))
 table = st.lists(st.lists(word, min_size=2, max_size=2), min_size=1, max_size=12).map(
@@ -118,3 +118,8 @@ def test_the_companys_evidence_stands_whole_in_a_passage(max_tokens: int) -> Non
         if not any(evidence.span in p.page_content for p in passages if p.metadata["source"] == evidence.source)
     ]
     assert not cut
+
+
+def test_no_sentence_ends_at_an_abbreviation_before_a_figure() -> None:
+    text = "Mistakes are reported to the desk in Vernay, ext. 2463, before the 12th. The desk answers within 7 days."
+    assert bodies(split(f"# T\n\n{text}", 18)) == [text[: text.index(" The desk")], text[text.index("The desk") :]]

@@ -21,7 +21,7 @@ from workshop_utils.evaluation import abstains, contains_answer, exact_match, hi
         ("1,234,567", "1234567"),
         ("at 21:15.", "at 21:15"),
         ("(12 days)", "12 days"),
-        ("5%", "5"),
+        ("5%", "5 percent"),
         ("10-12 kg", "10-12 kg"),
         ("blue-green", "blue green"),
         ("PX-31", "px 31"),

@@ -171,6 +171,34 @@ def build(
 
 
 @app.command()
+def data(
+    samples: Annotated[int, typer.Option(min=0, help="How many texts of each set to print.")] = 1,
+    build: Annotated[bool, typer.Option("--build", help="Make anew what follows from other files of data/.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if such a file is out of date.")] = False,
+    file: Json = None,
+) -> None:
+    """What is in data/: counts, splits, lengths and samples."""
+    if build or check:
+        from workshop_utils.authoring import datasets
+
+        paths = datasets.outdated(ROOT / "data") if check else datasets.build(ROOT / "data")
+        for path in paths:
+            console.print(f"{'not up to date: ' if check else 'wrote '}{path.relative_to(ROOT)}", soft_wrap=True)
+        if check:
+            console.print(
+                f"{len(paths)} files are out of date. Run 'workshop data --build'." if paths else "Up to date."
+            )
+        raise typer.Exit(1 if check and paths else 0)
+    from workshop_utils.cli.data import render
+    from workshop_utils.corpus.overview import counts, load_sets
+
+    sets = load_sets()
+    for part in render(sets, samples):
+        console.print(part)
+    _write_json(file, counts(sets))
+
+
+@app.command()
 def reset(lesson: Annotated[str, typer.Argument(help="For example 01.")]) -> None:
     """Put a fresh copy of a learner notebook back; yours is kept beside it."""
     from workshop_utils.authoring import reset as reset_lesson
@@ -215,6 +243,14 @@ def bench_prompts(file: Json = None) -> None:
     result = study(console)
     console.print(table(result))
     _write_json(file, result)
+
+
+@bench.command("data")
+def bench_data(file: Json = None) -> None:
+    """Are the data fit to measure on: retrieval, closed-book knowledge, the nearest-ticket baseline."""
+    from workshop_utils.evaluation.data_report import report
+
+    _write_json(file, report(console))
 
 
 def _lesson_paths(folder: str, wanted: list[str] | None, must_exist: bool = True) -> list[Path]:

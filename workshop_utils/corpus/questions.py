@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import string
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from workshop_utils.corpus.documents import CorpusError, data_dir
+from workshop_utils.corpus.documents import data_dir
+from workshop_utils.corpus.records import read_records
 
 Split = Literal["train", "dev", "test"]
 Kind = Literal["single", "multi", "unanswerable", "changed", "restricted"]
 KINDS: tuple[Kind, ...] = ("single", "multi", "unanswerable", "changed", "restricted")
+NO_ANSWER = "not in the documents"
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Question:
     Attributes:
         answer: the gold answer; for kind ``single`` a verbatim part of the evidence.
         accept: other wordings that count as the same answer.
+        kind: see data/DATASHEET.md. A ``changed`` question's answer is another one after an update.
         family: questions whose documents share a fact, a version or a question; a family is in one split only.
         choices: four answers of which ``choices[choice]`` is right; empty for unanswerable questions.
     """
@@ -51,31 +54,30 @@ class Question:
         return (self.answer, *self.accept)
 
     @property
+    def answerable(self) -> bool:
+        """Whether the documents hold an answer."""
+        return bool(self.sources)
+
+    @property
+    def fact(self) -> str:
+        """Id of the fact that it asks for: several wordings of one question, ``HR-04-q3`` and ``-q3b``, share it."""
+        return self.id.rstrip(string.ascii_lowercase)
+
+    @property
     def collection_prefix(self) -> str:
         """The letters that start its id: HR, IT, PM, KB, RA or CB."""
         return self.id.split("-")[0]
 
 
 def load_questions(split: Split, *, kinds: Iterable[Kind] | None = None, folder: Path | None = None) -> list[Question]:
-    """The questions of one split, in file order.
+    """The questions of one split, in file order, with the answers that were right before the first update.
 
     Raises:
         CorpusError: a line is not a question; the message names file and line.
     """
-    path = (folder or data_dir() / "questions") / f"{split}.jsonl"
     wanted = set(KINDS if kinds is None else kinds)
-    questions = []
-    # lines of bytes: those of text also end at U+2028 and other marks that may stand inside a JSON text
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        try:
-            question = parse_question(json.loads(line))
-        except KeyError as error:
-            raise CorpusError(f"{path.name}, line {number}: the field {error} is missing") from error
-        except (ValueError, TypeError) as error:
-            raise CorpusError(f"{path.name}, line {number}: {error}") from error
-        if question.kind in wanted:
-            questions.append(question)
-    return questions
+    questions = read_records((folder or data_dir() / "questions") / f"{split}.jsonl", parse_question)
+    return [question for question in questions if question.kind in wanted]
 
 
 def parse_question(record: dict[str, Any]) -> Question:

@@ -13,6 +13,8 @@ from langchain_core.documents import Document
 
 TokenCounter = Callable[[str], int]
 HEADING = re.compile(r"^(#+)\s+(.*)$")
+# no sentence starts with a small letter or a figure, so 'ext. 2463' stays whole
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?![a-z0-9])")
 KEPT_METADATA = ("collection", "title", "date", "status", "acl")
 
 
@@ -99,7 +101,7 @@ def _shorten(block: str, max_tokens: int, count: TokenCounter) -> Iterator[str]:
     elif len(lines) > 1:
         head, units, glue = "", [part for line in lines for part in _shorten(line, max_tokens, count)], "\n"
     else:
-        head, units, glue = "", re.split(r"(?<=[.!?])\s+", block), " "
+        head, units, glue = "", SENTENCE_END.split(block), " "
     current = ""
     for unit in units:
         joined = f"{current}{glue}{unit}" if current else unit

@@ -2,7 +2,15 @@
 
 from workshop_utils.evaluation.answering import answer_all
 from workshop_utils.evaluation.intervals import Estimate, bootstrap, paired_difference
-from workshop_utils.evaluation.metrics import abstains, contains_answer, exact_match, hit, normalise, token_f1
+from workshop_utils.evaluation.metrics import (
+    abstains,
+    contains_answer,
+    exact_match,
+    hit,
+    normalise,
+    reciprocal_rank,
+    token_f1,
+)
 
 __all__ = [
     "Estimate",
@@ -14,5 +22,6 @@ __all__ = [
     "hit",
     "normalise",
     "paired_difference",
+    "reciprocal_rank",
     "token_f1",
 ]

@@ -33,9 +33,9 @@ def normalise(text: str) -> str:
     """Lower case, without articles, punctuation and extra spaces.
 
     After the SQuAD evaluation script (Rajpurkar et al., 2016, arXiv:1606.05250), except that marks inside numbers
-    are kept: SQuAD's own form makes 2.6 and 26 the same answer.
+    are kept, and % is a word: SQuAD's own form makes 2.6 and 26, or 9 and 9%, the same answer.
     """
-    text = THOUSANDS.sub("", text.lower())
+    text = THOUSANDS.sub("", text.lower().replace("%", " percent "))
     text = PUNCTUATION.sub(" ", text)
     return " ".join(ARTICLES.sub(" ", text).split())
 
@@ -76,3 +76,8 @@ def abstains(answer: str) -> bool:
 def hit(retrieved: Sequence[str], gold: Sequence[str]) -> bool:
     """Whether one of the gold ids is among the retrieved ones."""
     return bool(set(retrieved) & set(gold))
+
+
+def reciprocal_rank(relevant: Sequence[bool]) -> float:
+    """1 over the rank of the first relevant result, 0 when there is none; its mean is the MRR (Voorhees, TREC-8)."""
+    return next((1 / rank for rank, yes in enumerate(relevant, start=1) if yes), 0.0)

@@ -1,0 +1,75 @@
+"""Lexical retrieval: passages that share the question's rare words (BM25, Robertson et al., 1994), through bm25s."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from pydantic import ConfigDict
+
+
+class Bm25Retriever(BaseRetriever):
+    """The ``k`` passages with the highest BM25 score, among those that the reader's groups may see.
+
+    Passages without any word of the question are not returned, so fewer than ``k`` can come.
+
+    Attributes:
+        passages: with their access list in ``metadata["acl"]``.
+        groups: the reader's access groups; None searches everything.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, ignored_types=(cached_property,))
+
+    passages: Sequence[Document]
+    k: int = 3
+    groups: tuple[str, ...] | None = ("everyone",)
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002
+    ) -> list[Document]:
+        return self.search(query)
+
+    def search(self, question: str) -> list[Document]:
+        """Passages, best first, each with its BM25 score in ``metadata["score"]``."""
+        tokens = _tokens([question])[0]
+        if not tokens or not self.readable.any():
+            return []
+        scores = np.where(self.readable, self._index.get_scores(tokens), 0.0)
+        best = [int(place) for place in np.argsort(-scores, kind="stable")[: self.k] if scores[place] > 0]
+        return [
+            self.passages[place].model_copy(
+                update={"metadata": {**self.passages[place].metadata, "score": float(scores[place])}}
+            )
+            for place in best
+        ]
+
+    @cached_property
+    def readable(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which passages the groups may see; the others take no part in the search."""
+        if self.groups is None:
+            return np.ones(len(self.passages), dtype=bool)
+        allowed = set(self.groups)
+        return np.array([bool(allowed & set(passage.metadata["acl"])) for passage in self.passages], dtype=bool)
+
+    @cached_property
+    def _index(self) -> Any:
+        import bm25s
+
+        index = bm25s.BM25()
+        index.index(_tokens([passage.page_content for passage in self.passages]), show_progress=False)
+        return index
+
+
+def _tokens(texts: Sequence[str]) -> list[list[str]]:
+    from bm25s.tokenization import tokenize
+
+    words: list[list[str]] = tokenize(list(texts), stopwords="en", return_ids=False, show_progress=False)
+    return words

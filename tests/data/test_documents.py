@@ -31,14 +31,6 @@ OWNERS = {
 GROUPS = {EVERYONE, "hr", "managers", "it-admins", "legal", "qra", "field-service", "heron-team"}
 LAST_DAY = dt.date(2025, 11, 30)
 WORDS = range(200, 1201)
-# single names a writer slips into; with capitals, since 'apple' and 'windows' are ordinary words
-REAL_NAMES = re.compile(
-    r"\b(?:3M|Abbott|Adobe|Alaris|Amazon|Android|Atlassian|AstraZeneca|Baxter|Bayer|BD|Becton|Boston Scientific|Braun|"
-    r"CareFusion|Cisco|Citrix|Confluence|Dell|Drager|Excel|Fresenius|GitHub|GlaxoSmithKline|Google|Hospira|ICU Medical|"
-    r"IBM|iPhone|Ivenix|Jira|Lenovo|Linux|Medtronic|Merck|Microsoft|Moderna|Novartis|Novo Nordisk|Okta|Oracle|Outlook|"
-    r"Pfizer|Philips|PowerPoint|Roche|Salesforce|SAP|ServiceNow|SharePoint|Siemens|Slack|Smiths|Stryker|Terumo|VMware|"
-    r"YubiKey|Zoom|FDA|EMA|MHRA|BfArM|MDR|GDPR|HIPAA|ISO|IEC)\b"
-)
 TYPOGRAPHIC = re.compile("[\u2018\u2019\u201c\u201d\u00ab\u00bb\u2013\u2014\u2026\u00a0\ufeff\t]")
 
 
@@ -181,14 +173,5 @@ def test_heron_is_named_only_where_access_is_restricted(documents: Documents) ->
         for key, document in documents.items()
         if not restricted(document)
         and re.search("heron", f"{document.metadata['title']} {document.page_content}", re.I)
-    ]
-    assert not faults
-
-
-def test_no_real_company_standard_or_law_is_named(documents: Documents) -> None:
-    faults = [
-        f"{key}: {found[0]}"
-        for key, document in documents.items()
-        for found in REAL_NAMES.finditer(f"{document.metadata['title']}\n{document.page_content}")
     ]
     assert not faults

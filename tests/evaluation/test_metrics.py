@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workshop_utils.corpus import load_questions
-from workshop_utils.evaluation import abstains, contains_answer, exact_match, hit, normalise, token_f1
+from workshop_utils.evaluation import (
+    abstains,
+    contains_answer,
+    exact_match,
+    hit,
+    normalise,
+    reciprocal_rank,
+    token_f1,
+)
 
 
 @pytest.mark.parametrize(
@@ -132,3 +140,11 @@ def test_every_gold_answer_of_the_company_counts_as_right() -> None:
         assert exact_match(question.answer, question.accepted), question.id
         assert contains_answer(f"The answer is {question.answer}.", question.accepted), question.id
         assert not abstains(question.answer), question.id
+
+
+@pytest.mark.parametrize(
+    ("relevant", "expected"),
+    [([], 0), ([False, False], 0), ([True, True], 1), ([False, True, True], 1 / 2), ([False] * 3 + [True], 1 / 4)],
+)
+def test_reciprocal_rank_is_that_of_the_first_relevant_result(relevant: list[bool], expected: float) -> None:
+    assert reciprocal_rank(relevant) == expected

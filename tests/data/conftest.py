@@ -9,6 +9,7 @@ from langchain_core.documents import Document
 
 from workshop_utils.corpus import Question, data_dir, load_documents, load_questions
 from workshop_utils.corpus.questions import Split
+from workshop_utils.corpus.updates import load_updates
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
@@ -22,6 +23,13 @@ def document_paths() -> list[Path]:
 def documents() -> dict[str, Document]:
     """Every document by id, restricted and superseded ones too."""
     return {str(document.id): document for document in load_documents(groups=None)}
+
+
+@pytest.fixture(scope="session")
+def ever_documents(documents: dict[str, Document]) -> dict[str, Document]:
+    """The first day's documents, and each one that an update brings, as it first is."""
+    new = [document for update in reversed(load_updates()) for document in update.documents]
+    return {str(document.id): document for document in new} | documents
 
 
 @pytest.fixture(scope="session")

@@ -47,12 +47,12 @@ def test_lines_have_exactly_the_fields_in_order(splits: Splits) -> None:
     assert not faults
 
 
-def test_ids_are_unique_and_name_a_document(questions: list[Question], documents: Documents) -> None:
+def test_ids_are_unique_and_name_a_document(questions: list[Question], ever_documents: Documents) -> None:
     assert not [key for key, count in Counter(question.id for question in questions).items() if count > 1]
     faults = [
         question.id
         for question in questions
-        if not re.fullmatch(r".+-q[1-9]\d*[b-z]?", question.id) or question_document(question.id) not in documents
+        if not re.fullmatch(r".+-q[1-9]\d*[b-z]?", question.id) or question_document(question.id) not in ever_documents
     ]
     assert not faults
 
@@ -178,8 +178,8 @@ def test_questions_on_a_superseded_version_name_its_time(questions: list[Questio
     assert not faults
 
 
-def test_stored_family_is_the_computed_one(questions: list[Question], documents: Documents) -> None:
-    computed = question_families(documents.values(), questions)
+def test_stored_family_is_the_computed_one(questions: list[Question], ever_documents: Documents) -> None:
+    computed = question_families(ever_documents.values(), questions)
     faults = [
         f"{question.id}: stored {question.family}, computed {computed[question.id]}"
         for question in questions

@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import openpyxl
+import pdfplumber
 import pytest
 from langchain_core.documents import Document
+from markitdown import MarkItDown
 
 from workshop_utils.authoring.datasets import confluence, sharepoint
 from workshop_utils.authoring.datasets.blocks import Block, Run, parse_blocks, plain
@@ -29,9 +32,19 @@ def words(text: str) -> str:
 @cache
 def file_words(path: Path) -> str:
     """What an ordinary parser finds in an office file."""
+    if path.suffix == ".xlsx":
+        # markitdown reads a sheet through pandas, which makes 20 sets a box 20.0
+        book = openpyxl.load_workbook(path, read_only=True)
+        rows = [row for sheet in book for row in sheet.iter_rows(values_only=True)]
+        cells = [*book.sheetnames, *(str(cell) for row in rows for cell in row if cell is not None)]
+        return words(" ".join(cells))
+    if path.suffix == ".pdf":
+        # markitdown reads these tables column by column; pdfplumber sees their rows by the lines between them
+        with pdfplumber.open(path) as file:
+            rows = [row for page in file.pages for table in page.extract_tables() for row in table]
+            pages = [page.extract_text() for page in file.pages]
+        return words(" ".join([*pages, *(cell or "" for row in rows for cell in row)]))
     with warnings.catch_warnings(action="ignore"):  # of the parser's own dependencies
-        from markitdown import MarkItDown
-
         return words(MarkItDown(enable_plugins=False).convert_local(path).text_content)
 
 
@@ -83,11 +96,7 @@ def test_files_say_what_the_documents_say() -> None:
         for document in in_sharepoint(documents):
             path = folder / "sharepoint" / "files" / sharepoint.item_path(document)
             text = file_words(path)
-            # a cell that wraps in a PDF comes out in pieces, its words between those of its neighbours
-            whole = [cell for cell in cells(document) if path.suffix != ".pdf" or len(cell) < 60]
-            faults += [f"{path.name}: {cell}" for cell in whole if cell not in text]
-            figures = {word for cell in cells(document) for word in cell.split() if any(map(str.isdigit, word))}
-            faults += [f"{path.name}: {figure}" for figure in figures - set(text.split())]
+            faults += [f"{path.name}: {cell}" for cell in cells(document) if cell not in text]
     assert not faults
 
 
@@ -102,11 +111,10 @@ def test_evidence_of_every_question_can_be_read_from_its_system() -> None:
     for question in [*load_questions("train"), *load_questions("dev"), *load_questions("test")]:
         for evidence in question.evidence:
             asked += 1
-            if words(evidence.span.replace("|", " ")) not in texts[evidence.source]:
+            if words(re.sub(r"^\d+\. ", "", evidence.span).replace("|", " ")) not in texts[evidence.source]:
                 faults.append(f"{question.id}: {evidence.span}")
+    assert not faults
     assert asked > 1000
-    # rows whose cells wrap in a PDF
-    assert len(faults) <= 0.01 * asked, faults
 
 
 def test_front_matter_labels_and_restrictions_come_along() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -57,3 +59,21 @@ def test_an_endpoint_that_is_not_there_is_named_with_the_remedy() -> None:
     assert result.returncode == 1
     assert "Traceback" not in result.stderr + result.stdout
     assert "Nothing answers at http://127.0.0.1:9/v1" in result.stdout
+
+
+def test_data_prints_every_set_and_writes_its_sizes(tmp_path: Path) -> None:
+    file = tmp_path / "data.json"
+    result = CliRunner().invoke(app, ["data", "--samples", "0", "--json", str(file)])
+    assert result.exit_code == 0
+    for name in ("documents", "questions", "tickets", "style pairs", "jargon pairs", "reader examples"):
+        assert name in result.output
+    sizes = json.loads(file.read_text("utf-8"))
+    assert str(sizes["questions"]["train"]) in result.output
+    assert sizes["documents"] > 80
+
+
+def test_histogram_shows_whatever_is_there() -> None:
+    from workshop_utils.cli.data import histogram
+
+    assert histogram([1] * 100 + [12]) == "█" + " " * 10 + "▁"
+    assert histogram([5, 5, 5]) == "█" + " " * 11

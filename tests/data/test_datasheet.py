@@ -14,7 +14,9 @@ from langchain_core.documents import Document
 
 from workshop_utils.corpus import COLLECTIONS, Question, data_dir
 from workshop_utils.corpus.documents import KEYS
+from workshop_utils.corpus.overview import load_sets
 from workshop_utils.corpus.questions import KINDS, Split
+from workshop_utils.evaluation.data_report import as_markdown, inputs_hash
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,33 @@ def test_counts(sheet: str, splits: dict[Split, list[Question]], documents: dict
     stored = sheet.split("<!-- counts -->\n", 1)[1].split("\n<!-- /counts -->", 1)[0]
     expected = counts(splits, documents)
     assert stored == expected, f"put this table between the counts marks of data/DATASHEET.md:\n{expected}"
+
+
+def sets_table() -> str:
+    """The table of the other sets, as Markdown."""
+    sizes = {
+        one.name: {split: len(texts) for split, texts in one.texts.items()}
+        for one in load_sets()
+        if one.name not in ("documents", "questions")
+    }
+    lines = ["| | train | dev | test | all |", "|---" * 5 + "|"]
+    for name, size in sizes.items():
+        cells = " | ".join(str(size.get(split, "")) for split in ("train", "dev", "test"))
+        lines.append(f"| {name} | {cells} | {sum(size.values())} |".replace("|  |", "| |").replace("|  |", "| |"))
+    return "\n".join(lines)
+
+
+def test_table_of_sets(sheet: str) -> None:
+    stored = sheet.split("<!-- sets -->\n", 1)[1].split("<!-- /sets -->", 1)[0].strip()
+    expected = sets_table()
+    assert stored == expected, f"put this table between the sets marks of data/DATASHEET.md:\n{expected}"
+
+
+def test_report_is_that_of_the_stored_results(sheet: str) -> None:
+    stored = sheet.split("<!-- report -->\n", 1)[1].split("<!-- /report -->", 1)[0].strip()
+    result = json.loads((data_dir() / "results" / "data.json").read_text("utf-8"))
+    assert result["inputs"] == inputs_hash(), "run: workshop bench data --json data/results/data.json"
+    assert stored == as_markdown(result), f"put this between the report marks:\n{as_markdown(result)}"
 
 
 def test_lists_of_fields(sheet: str) -> None:

@@ -20,7 +20,7 @@ from workshop_utils.retrieval import (
     build_index,
     index_folder,
 )
-from workshop_utils.retrieval.dense import BATCH
+from workshop_utils.retrieval.bulk import BATCH
 
 
 def passage(key: str, text: str, acl: tuple[str, ...] = ("everyone",)) -> Document:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from rich import box
 from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -30,7 +31,9 @@ def render(sets: Sequence[DataSet], samples: int) -> Iterator[RenderableType]:
 
 def size_table(sets: Sequence[DataSet]) -> Table:
     """One row for each split of each set: how many, and how long in words."""
-    table = Table("set", "split", "number", "words: shortest", "median", "longest", "distribution of lengths")
+    table = Table("set", "split", "number", "least words", "median", "most", "lengths", box=box.SIMPLE)
+    for column in (0, 1, 6):
+        table.columns[column].no_wrap = True
     for column in range(2, 6):
         table.columns[column].justify = "right"
     for one in sets:

@@ -49,6 +49,7 @@ def load_sets() -> list[DataSet]:
     jargon = {split: load_pairs("jargon", split) for split in SPLITS}
     reader = {split: load_reader_examples(split) for split in READER_SPLITS}
     choices = load_general_choices()
+    updates = load_updates()
     return [
         DataSet(
             "documents",
@@ -92,11 +93,8 @@ def load_sets() -> list[DataSet]:
             {"topic": {"all": Counter(c.topic for c in choices)}},
         ),
         DataSet("general prose", {"all": [paragraph.text for paragraph in load_prose()]}, {}),
-        DataSet(
-            "update stream",
-            {update.date: [document.page_content for document in update.documents] for update in load_updates()},
-            {"questions whose answer changes": {u.date: Counter(changed=len(u.questions)) for u in load_updates()}},
-        ),
+        DataSet("updates: documents", {u.date: [d.page_content for d in u.documents] for u in updates}, {}),
+        DataSet("updates: answers", {u.date: [_question(q) for q in u.questions] for u in updates}, {}),
     ]
 
 
@@ -114,7 +112,7 @@ def counts(sets: Sequence[DataSet]) -> dict[str, Any]:
         "general_prose": total["general prose"],
         "reader_passages": total["reader passages"],
         "reader_examples": total["reader examples"],
-        "updates": len(size["update stream"]),
+        "updates": len(size["updates: documents"]),
         "splits": size,
         "classes": {s.name: s.classes for s in sets if s.classes},
     }

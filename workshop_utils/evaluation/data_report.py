@@ -123,6 +123,26 @@ def nearest_ticket(split: Split, embedder: Embeddings) -> Scores:
     return {name: estimate.as_dict() for name, estimate in estimates.items()}
 
 
+def as_markdown(result: dict[str, Any]) -> str:
+    """The report as it stands in the data sheet."""
+    lines = ["| passages found | split | n | hit@1 | hit@3 | hit@5 | MRR |", "|---|---|---|---|---|---|---|"]
+    for method in METHODS:
+        for split in SPLITS:
+            scores = result["retrieval"][split][method]["all"]
+            cells = " | ".join(_words(score) for score in scores.values())
+            lines.append(f"| {method} | {split} | {scores['MRR']['n']} | {cells} |")
+    lines += ["", "| other measures | dev | test |", "|---|---|---|"]
+    rows = {
+        "closed book, untouched model, likeliest of four choices (chance 0.25)": ("closed_book", "sum"),
+        "the same, likeliest by token": ("closed_book", "mean"),
+        "nearest training ticket's record, all five fields right": ("nearest_ticket", "all fields"),
+        "nearest training ticket's record, mean over fields": ("nearest_ticket", "mean"),
+    }
+    for name, (part, score) in rows.items():
+        lines.append(f"| {name} | " + " | ".join(_words(result[part][split][score]) for split in SPLITS) + " |")
+    return "\n".join(lines)
+
+
 def retrieval_table(split: str, result: dict[str, dict[str, Scores]]) -> Table:
     """The retrieval scores of one split for the terminal."""
     grid = Table(f"{split}: method", "kind", "n", *(f"hit@{k}" for k in HITS), "MRR")

@@ -1,9 +1,11 @@
-"""Intervals: a score on 100 questions is a measurement, and this says how exact it is."""
+"""Intervals and tests: a score on 100 questions is a measurement, and this says how exact it is."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -60,10 +62,61 @@ def paired_difference(
     Raises:
         ValueError: no values, or not as many in both arms.
     """
-    if len(first) != len(second):
-        raise ValueError(f"The arms have {len(first)} and {len(second)} values; a pair needs one of each.")
-    differences = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
-    return _interval(differences.tolist(), groups, seed, bounds=(-1.0, 1.0))
+    return _interval(_differences(first, second), groups, seed, bounds=(-1.0, 1.0))
+
+
+def sign_flip_test(
+    first: Sequence[float] | Sequence[bool],
+    second: Sequence[float] | Sequence[bool],
+    groups: Sequence[Hashable] | None = None,
+    *,
+    seed: int = 0,
+) -> float:
+    """Two-sided p-value of a paired permutation test: would the arms differ so much if their names meant nothing?
+
+    If the arms are alike, each family's difference could as well have the other sign (Fisher, 1935). All signs are
+    tried when that takes no more than ``RESAMPLES`` draws, else as many at random, the one observed among them.
+
+    Args:
+        first, second: scores of the two arms on the same questions, shape (n,).
+        groups: the question's family, shape (n,): a family changes its sign as a whole.
+        seed: of the draws.
+
+    Raises:
+        ValueError: no values, or not as many in both arms.
+    """
+    differences = np.array(_differences(first, second))
+    member, families = _numbered(groups, differences.size)
+    sums = np.bincount(member, weights=differences, minlength=families)
+    sums = sums[np.abs(sums) > 1e-12]  # a family that does not differ has no sign to flip
+    if 2**sums.size <= RESAMPLES:
+        signs = np.array(list(product((1, -1), repeat=sums.size)))
+        extra = 0
+    else:
+        signs = np.random.default_rng(seed).choice((1, -1), size=(RESAMPLES - 1, sums.size))
+        extra = 1
+    as_far = np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9
+    return float((as_far.sum() + extra) / (len(signs) + extra))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values of several tests, raised so that the chance of *any* false alarm stays at the level (Holm, 1979).
+
+    The smallest of m is multiplied by m, the next by m - 1, and so on, none ending below the one before.
+
+    Returns:
+        Adjusted p-values in the order given.
+
+    Raises:
+        ValueError: a p-value is not between 0 and 1.
+    """
+    if not all(0 <= p <= 1 for p in p_values):
+        raise ValueError("A p-value is between 0 and 1.")
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for tested, place in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        highest = max(highest, min(p_values[place] * (len(p_values) - tested), 1.0))
+        adjusted[place] = highest
+    return adjusted
 
 
 def _interval(
@@ -73,21 +126,32 @@ def _interval(
     bounds: tuple[float, float],
 ) -> Estimate:
     scores = np.asarray(values, dtype=float)
-    if scores.size == 0:
-        raise ValueError("There are no values to average.")
-    labels = list(range(scores.size)) if groups is None else list(groups)
-    if len(labels) != scores.size:
-        raise ValueError(f"There are {scores.size} values but {len(labels)} groups.")
+    member, families = _numbered(groups, scores.size)
     mean = float(scores.mean())
-    number = {label: index for index, label in enumerate(dict.fromkeys(labels))}
-    member = np.array([number[label] for label in labels])
     sums = np.bincount(member, weights=scores)
     counts = np.bincount(member)
     if np.ptp(sums / counts) == 0:
-        share = min(3 / len(number), 1.0)
+        share = min(3 / families, 1.0)
         low, high = (mean + share * (bound - mean) for bound in bounds)
         return Estimate(mean, low, high, scores.size)
-    drawn = np.random.default_rng(seed).integers(0, len(number), size=(RESAMPLES, len(number)))
+    drawn = np.random.default_rng(seed).integers(0, families, size=(RESAMPLES, families))
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(mean, float(low), float(high), scores.size)
+
+
+def _differences(first: Sequence[float] | Sequence[bool], second: Sequence[float] | Sequence[bool]) -> list[float]:
+    if len(first) != len(second):
+        raise ValueError(f"The arms have {len(first)} and {len(second)} values; a pair needs one of each.")
+    return [float(a) - float(b) for a, b in zip(first, second, strict=True)]
+
+
+def _numbered(groups: Sequence[Hashable] | None, n: int) -> tuple[np.ndarray[Any, np.dtype[np.int_]], int]:
+    """The number of each value's group, and how many groups there are."""
+    if n == 0:
+        raise ValueError("There are no values to average.")
+    labels = list(range(n)) if groups is None else list(groups)
+    if len(labels) != n:
+        raise ValueError(f"There are {n} values but {len(labels)} groups.")
+    number = {label: index for index, label in enumerate(dict.fromkeys(labels))}
+    return np.array([number[label] for label in labels]), len(number)

@@ -7,10 +7,14 @@ import io
 import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from langchain_core.documents import Document
 
 from workshop_utils.authoring.datasets.blocks import Block, parse_blocks, plain
+
+if TYPE_CHECKING:
+    from fpdf import FPDF
 
 SLIDE_WORDS = 95
 PDF_MARKDOWN = {"strong": "**", "em": "__"}
@@ -66,10 +70,8 @@ def pdf_file(document: Document) -> bytes:
             case "heading":
                 write(plain(block.text), size=18 - 2 * block.level, bold=True)
             case "table":
-                pdf.set_font("Helvetica", size=8)
                 rows = [[plain(cell) for cell in row] for row in block.rows]
-                widths = tuple(max(len(row[column]) for row in rows) + 2 for column in range(len(rows[0])))
-                with pdf.table(rows, col_widths=widths, text_align="LEFT", line_height=5):
+                with pdf.table(rows, col_widths=_fit(pdf, rows), text_align="LEFT", line_height=5):
                     pass
                 pdf.ln(3)
             case _:
@@ -80,6 +82,17 @@ def pdf_file(document: Document) -> bytes:
                     )
                     write(mark + words, markdown=True)
     return bytes(pdf.output())
+
+
+def _fit(pdf: FPDF, rows: Sequence[Sequence[str]]) -> tuple[float, ...]:
+    """Column widths, with a font small enough that no cell wraps: wrapped cells come out of a PDF interleaved."""
+    for size in (9.0, 8.0, 7.0, 6.5, 6.0):
+        pdf.set_font("Helvetica", style="B", size=size)
+        widths = tuple(max(map(pdf.get_string_width, column)) + 3 for column in zip(*rows, strict=True))
+        pdf.set_font("Helvetica", size=size)
+        if sum(widths) <= pdf.epw:
+            break
+    return widths
 
 
 def pptx_file(document: Document) -> bytes:

@@ -10,10 +10,11 @@ from itertools import combinations
 
 from langchain_core.documents import Document
 
-from workshop_utils.corpus import Question, data_dir, split_documents
+from workshop_utils.corpus import Question, data_dir, load_training_questions, split_documents
 from workshop_utils.corpus.documents import EVERYONE
 from workshop_utils.corpus.families import question_document, question_families
 from workshop_utils.corpus.questions import KINDS, NO_ANSWER, Split
+from workshop_utils.corpus.updates import load_updates
 from workshop_utils.evaluation import abstains, contains_answer, normalise
 
 Documents = dict[str, Document]
@@ -166,6 +167,21 @@ def test_restricted_questions_are_those_on_restricted_documents(
         != any(EVERYONE not in documents[source].metadata["acl"] for source in question.sources)
     ]
     assert not faults
+
+
+def test_nothing_restricted_is_trained_on(documents: Documents) -> None:
+    """Neither a document that is restricted on the first day nor one that an update closes."""
+    closed = {key for key, document in documents.items() if EVERYONE not in document.metadata["acl"]}
+    closed |= {
+        str(document.id)
+        for update in load_updates()
+        for document in update.documents
+        if EVERYONE not in document.metadata["acl"]
+    }
+    assert len(closed) >= 6
+    chosen = load_training_questions()
+    assert len(chosen) >= 600
+    assert not [q.id for q in chosen if closed & {question_document(q.id), *q.sources}]
 
 
 def test_questions_on_a_superseded_version_name_its_time(questions: list[Question], documents: Documents) -> None:

@@ -24,7 +24,7 @@ CODE = {
     "Wardboard": r"Q-\d{4}",
 }
 # tickets whose sets of words overlap by this share tell the same story in the same words
-NEAR_DUPLICATE = 0.7
+NEAR_DUPLICATE = 0.5
 
 
 @pytest.fixture(scope="module")

@@ -123,18 +123,19 @@ def no_sleep(_: float) -> None:
 
 def pages(transport: httpx.BaseTransport, **settings: Any) -> ConfluenceLoader:
     """The connector of Confluence Cloud on the stand-in."""
-    settings = {"token": sources.CONFLUENCE_TOKEN, "email": sources.EMAIL, "sleep": no_sleep} | settings
-    return ConfluenceLoader(f"{URL}/wiki", "CLV", transport=transport, **settings)
+    usual: dict[str, Any] = {"token": sources.CONFLUENCE_TOKEN, "email": sources.EMAIL, "sleep": no_sleep}
+    return ConfluenceLoader(f"{URL}/wiki", "CLV", transport=transport, **(usual | settings))
 
 
 def files(transport: httpx.BaseTransport, **settings: Any) -> SharePointLoader:
     """The connector of SharePoint on the stand-in."""
-    settings = {
+    usual: dict[str, Any] = {
+        "site": sources.SITE,
         "tenant": sources.TENANT,
         "client_id": sources.CLIENT_ID,
         "client_secret": sources.CLIENT_SECRET,
         "base_url": URL,
         "login_url": URL,
         "sleep": no_sleep,
-    } | settings
-    return SharePointLoader(settings.pop("site", sources.SITE), transport=transport, **settings)
+    }
+    return SharePointLoader(transport=transport, **(usual | settings))

@@ -27,7 +27,7 @@ class StandIn(httpx.BaseTransport):
         self.systems: Systems = self.app.state.systems
         self.faults: Faults = self.app.state.faults
         self.asked: list[str] = []
-        self.before: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
+        self.before: Callable[[httpx.Request], httpx.Response | None] = lambda _: None
         self._inside = InProcess(self.app)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

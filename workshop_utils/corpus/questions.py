@@ -80,6 +80,17 @@ def load_questions(split: Split, *, kinds: Iterable[Kind] | None = None, folder:
     return [question for question in questions if question.kind in wanted]
 
 
+def load_training_questions(folder: Path | None = None) -> list[Question]:
+    """The questions that an adapter may be trained on: those of ``train``, none of them on a restricted document.
+
+    What is in the weights can be got out of them by whoever may ask the model; no access list applies there.
+
+    Raises:
+        CorpusError: a line is not a question; the message names file and line.
+    """
+    return load_questions("train", kinds=[kind for kind in KINDS if kind != "restricted"], folder=folder)
+
+
 def parse_question(record: dict[str, Any]) -> Question:
     """A question from its JSON form.
 

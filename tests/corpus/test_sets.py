@@ -17,7 +17,13 @@ from workshop_utils.corpus.reader_set import load_reader_examples
 from workshop_utils.corpus.records import read_records
 from workshop_utils.corpus.tickets import TicketRecord, load_tickets
 
-RECORD = {"device": "Tilvo S", "error_code": "T-23", "category": "alarm", "severity": 3, "action": "advice"}
+RECORD: dict[str, Any] = {
+    "device": "Tilvo S",
+    "error_code": "T-23",
+    "category": "alarm",
+    "severity": 3,
+    "action": "advice",
+}
 
 
 def write(path: Path, *rows: Any) -> Path:

@@ -42,7 +42,7 @@ def test_passages_have_40_to_120_words_and_nothing_of_clairval() -> None:
     for passage in load_reader_passages().values():
         if not 40 <= len(passage.text.split()) <= 120:
             faults.append(f"{passage.id}: {len(passage.text.split())} words")
-        if CLAIRVAL.search(passage.title + passage.text):
+        if CLAIRVAL.search(f"{passage.title} {passage.text}"):
             faults.append(f"{passage.id}: names something of Clairval")
     assert not faults
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from workshop_utils.evaluation import Estimate, bootstrap, intervals, paired_difference
+from workshop_utils.evaluation.intervals import holm, sign_flip_test
 
 
 @pytest.fixture
@@ -125,3 +126,81 @@ def test_wrong_lengths_are_refused_with_the_numbers() -> None:
         paired_difference([1, 0, 1], [1])
     with pytest.raises(ValueError, match="no values"):
         paired_difference([], [])
+
+
+# -- the paired permutation test --
+
+
+def test_the_p_value_by_hand() -> None:
+    # all 2^3 signs: only +++ and --- are as far from 0 as the sum 6; of 1, 2, -3 every sign pattern is
+    assert sign_flip_test([1, 2, 3], [0, 0, 0]) == pytest.approx(2 / 8)
+    assert sign_flip_test([1, 2, -3], [0, 0, 0]) == 1
+    assert sign_flip_test([1, 0, 1, 1], [1, 0, 1, 1]) == 1
+    # a family counts once: {1, 1} and {1} flip together
+    assert sign_flip_test([1, 1, 1], [0, 0, 0], ["a", "a", "b"]) == pytest.approx(2 / 4)
+    # those that do not differ say nothing
+    assert sign_flip_test([1, 2, 3, 1, 1], [0, 0, 0, 1, 1]) == pytest.approx(2 / 8)
+
+
+def test_drawn_signs_agree_with_all_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(5)
+    first, second = random.random(11).tolist(), (random.random(11) - 0.15).tolist()
+    exact = sign_flip_test(first, second)
+    monkeypatch.setattr(intervals, "RESAMPLES", 2000)
+    drawn = sign_flip_test(first, second)
+    assert drawn != exact
+    assert drawn == pytest.approx(exact, abs=0.04)
+    assert drawn == sign_flip_test(first, second)
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_test_keeps_its_level_and_finds_what_is_there() -> None:
+    """40 families of 3 questions; an arm as good as the other is called different in 5% of samples, not more."""
+    random = np.random.default_rng(6)
+    groups = np.repeat(np.arange(40), 3).tolist()
+    alarms = naive = found = 0
+    for seed in range(400):
+        luck = np.repeat(random.normal(size=40), 3) + 0.3 * random.normal(size=120)
+        nothing = np.zeros(120).tolist()
+        alarms += sign_flip_test(luck.tolist(), nothing, groups, seed=seed) <= 0.05
+        naive += sign_flip_test(luck.tolist(), nothing, seed=seed) <= 0.05
+        found += sign_flip_test((luck + 0.6).tolist(), nothing, groups, seed=seed) <= 0.05
+    assert 0.02 <= alarms / 400 <= 0.08
+    assert naive / 400 > 0.15
+    assert found / 400 > 0.8
+
+
+def test_unequal_arms_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 and 1 values"):
+        sign_flip_test([1, 0], [1])
+    with pytest.raises(ValueError, match="2 values but 1 groups"):
+        sign_flip_test([1, 0], [1, 0], ["a"])
+    with pytest.raises(ValueError, match="no values"):
+        sign_flip_test([], [])
+
+
+# -- many tests --
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1, 1]
+    assert holm([0.02]) == [0.02]
+    assert holm([]) == []
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        holm([0.5, 1.2])
+
+
+def test_holm_keeps_the_chance_of_any_false_alarm() -> None:
+    """10 tests, 7 of them of nothing: without correction some false alarm is the rule."""
+    random = np.random.default_rng(7)
+    alarms = naive = found = 0
+    for _ in range(2000):
+        p_values = np.concatenate([random.random(7), random.random(3) * 0.002])
+        alarms += min(holm(p_values.tolist())[:7]) <= 0.05
+        naive += p_values[:7].min() <= 0.05
+        found += max(holm(p_values.tolist())[7:]) <= 0.05
+    assert alarms / 2000 <= 0.06
+    assert alarms / 2000 >= 0.03  # with 3 rejected, 7 are left, so it is nearly exhausted; Bonferroni would be at 0.034
+    assert naive / 2000 > 0.25
+    assert found / 2000 > 0.95

@@ -36,19 +36,19 @@ def plain(embedder: SentenceEmbedder) -> np.ndarray:
     return np.array(embedder._client.encode(TEXTS, normalize_embeddings=True))
 
 
-def test_in_float32_the_vectors_are_those_of_sentence_transformers(
-    embedder: SentenceEmbedder, plain: np.ndarray, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_vectors_are_those_of_sentence_transformers_whatever_the_machine_computes_in(
+    embedder: SentenceEmbedder, plain: np.ndarray, monkeypatch: pytest.MonkeyPatch, dtype: str
 ) -> None:
-    monkeypatch.setenv("WORKSHOP_DTYPE", "float32")
+    monkeypatch.setenv("WORKSHOP_DTYPE", dtype)
     vectors = np.array(embedder.embed_documents(TEXTS))
     assert np.abs(vectors - plain).max() < 1e-6
 
 
-def test_in_bfloat16_every_cosine_to_them_is_above_0_999(
-    embedder: SentenceEmbedder, plain: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WORKSHOP_DTYPE", "bfloat16")
-    vectors = np.array(embedder.embed_documents(TEXTS))
+def test_in_bfloat16_every_cosine_to_them_is_above_0_999(embedder: SentenceEmbedder, plain: np.ndarray) -> None:
+    import torch
+
+    vectors = np.array(embedder.vectors(TEXTS, torch.bfloat16))
     cosines = (vectors * plain).sum(axis=1)
     assert cosines.min() > 0.999
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)

@@ -43,6 +43,14 @@ def test_only_what_the_groups_may_read_is_found(groups: tuple[str, ...] | None, 
     assert set(ids(Bm25Retriever(passages=passages(), groups=groups).invoke("217"))) == expected
 
 
+def test_a_copy_for_other_groups_or_passages_finds_what_they_may_see() -> None:
+    retriever = Bm25Retriever(passages=passages(), groups=("hr",))
+    assert set(ids(retriever.invoke("217"))) == {"c"}
+    assert set(ids(retriever.model_copy(update={"groups": ("everyone",)}).invoke("217"))) == {"a"}
+    assert set(ids(retriever.model_copy(update={"passages": passages()[:2], "groups": None}).invoke("217"))) == {"a"}
+    assert set(ids(retriever.invoke("217"))) == {"c"}
+
+
 def test_k_passages_come_though_better_ones_are_hidden() -> None:
     assert ids(Bm25Retriever(passages=passages(), k=1).invoke("E-217 report"))[0] == "a"
 

@@ -192,6 +192,10 @@ class StoppedError(Exception):
     """A run is cut off."""
 
 
+def stop(*_: object, **__: object) -> None:
+    raise StoppedError
+
+
 class Tripwire:
     """Raises at the n-th of all the calls that go through it."""
 
@@ -318,8 +322,8 @@ def test_the_state_advances_only_when_the_index_holds_the_change(
     assert begun == set()
     stand_in.systems.advance()
     with monkeypatch.context() as patch:
-        patch.setattr(type(index), "add_documents", Tripwire.step)
-        with pytest.raises(AttributeError):
+        patch.setattr(type(index), "add_documents", stop)
+        with pytest.raises(StoppedError):
             sync.run()
     assert records.settled() == (state, {"PM-01"})
     sync.run()
@@ -404,7 +408,7 @@ def test_versions_within_one_tick_of_the_clock(
 
 def test_a_document_told_twice_counts_once_as_told_last(embedder: HashEmbedder, tmp_path: Path) -> None:
     index = in_memory(embedder)
-    events = [Change(document("HR-01", f"Version {n}.")) for n in range(3)]
+    events: list[Event] = [Change(document("HR-01", f"Version {n}.")) for n in range(3)]
     assert counts(Sync([Told(*events, end("HR-01"))], index, tmp_path).run()) == (1, 0, 0, 0)
     assert {text for _, text, *_ in content(index)} == {"Title of HR-01\nVersion 2."}
     events = [Change(document("HR-01", "Version 3.")), Deletion("HR-01"), Change(document("HR-02", "x"))]
@@ -420,6 +424,26 @@ def test_two_sources_with_equal_documents_do_not_take_each_others(embedder: Hash
     assert len(index.get()["ids"]) == 2
     Sync([Told(Deletion("HR-01"), end())], index, tmp_path).run()
     assert [data["origin"] for data in index.get()["metadatas"]] == ["other"]
+
+
+def test_what_an_interrupted_run_added_goes_when_the_source_has_it_no_more(
+    embedder: HashEmbedder, tmp_path: Path
+) -> None:
+    class Cut(Told):
+        def changes(self, state: Mapping[str, Any] | None, again: Collection[str] = ()) -> Iterator[Event]:
+            yield from super().changes(state, again)
+            raise StoppedError
+
+    index = in_memory(embedder)
+    Sync([Told(Change(document("HR-01", "x")), end("HR-01"))], index, tmp_path).run()
+    long = document("HR-02", "\n\n".join(f"## Part {n}\n\nText {n}." for n in range(BATCH)))
+    with pytest.raises(StoppedError):
+        Sync([Cut(Change(long))], index, tmp_path).run()
+    assert "HR-02" in {source for source, *_ in content(index)}
+    source = Told(end("HR-01"))
+    assert counts(Sync([source], index, tmp_path).run()) == (0, 0, 1, 0)
+    assert {source for source, *_ in content(index)} == {"HR-01"}
+    assert source.asked == [({"n": 1}, {"HR-02"})]
 
 
 def test_states_are_kept_by_source_and_handed_back(embedder: HashEmbedder, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tests.serving.small_company import UPDATES, after
 from tests.serving.standin import StandIn
 from workshop_utils.cli import sources as command
 from workshop_utils.errors import InputError, WorkshopError
+from workshop_utils.serving import sources
 from workshop_utils.serving.sources import Faults, create_app
 from workshop_utils.serving.systems import Systems
 
@@ -250,7 +251,7 @@ def test_the_command_says_how_to_connect_and_it_works(stand_in: StandIn) -> None
 
 
 def test_a_port_that_is_taken_is_an_error_that_names_the_fix(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command.sources, "create_app", lambda **_: create_app(company))
+    monkeypatch.setattr(sources, "create_app", lambda **_: create_app(company))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -266,7 +267,7 @@ def test_the_command_serves(company: Path, monkeypatch: pytest.MonkeyPatch) -> N
         faults.append(settings["faults"])
         return create_app(company, **settings)
 
-    monkeypatch.setattr(command.sources, "create_app", remember)
+    monkeypatch.setattr(sources, "create_app", remember)
     monkeypatch.setattr("uvicorn.run", lambda app, **settings: served.update(settings, app=app))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -199,6 +199,20 @@ def data(
 
 
 @app.command()
+def sources(
+    port: Annotated[int, typer.Option(help="Where they are served, on this machine only.")] = 8765,
+    at: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Begin on a date of the update stream; else on the first day.")
+    ] = None,
+    throttle: Annotated[int, typer.Option(min=0, help="Tell every such request to wait; 0 for none.")] = 0,
+) -> None:
+    """Serve stand-ins of the company's Confluence and SharePoint, to try the connectors on."""
+    from workshop_utils.cli.sources import serve
+
+    serve(console, port, at, throttle)
+
+
+@app.command()
 def reset(lesson: Annotated[str, typer.Argument(help="For example 01.")]) -> None:
     """Put a fresh copy of a learner notebook back; yours is kept beside it."""
     from workshop_utils.authoring import reset as reset_lesson
@@ -241,6 +255,21 @@ def bench_prompts(file: Json = None) -> None:
     from workshop_utils.evaluation.prompt_study import study, table
 
     result = study(console)
+    console.print(table(result))
+    _write_json(file, result)
+
+
+@bench.command("index")
+def bench_index(
+    chunks: Annotated[int | None, typer.Option(min=1, help="Embed only so many passages; all by default.")] = None,
+    runs: Annotated[int, typer.Option(min=1)] = 3,
+    file: Json = None,
+) -> None:
+    """Passages embedded and indexed per second beside the usual ways, and a query's time as the index grows."""
+    from workshop_utils.retrieval.bench import bench_index as measure
+    from workshop_utils.retrieval.bench import table
+
+    result = measure(chunks, runs)
     console.print(table(result))
     _write_json(file, result)
 

@@ -125,10 +125,9 @@ def _read(root: Path, path: Path, name: str, max_bytes: int) -> tuple[Document, 
         text, encoding = decode(content)
         if encoding != "utf-8":
             remarks.append(f"it is not in UTF-8 and was read as {encoding}: look whether its accents are right")
-        header, text = _front_matter(text)
+        header, text = _front_matter(text) if suffix in TEXT else ({}, _from_html(text))
         title = str(header.get("title") or title)
-        # HTML in ASCII, so that nobody guesses its encoding again
-        content = text.encode("ascii", "xmlcharrefreplace") if suffix in HTML else text.encode()
+        suffix, content = ".md", text.encode()
     markdown = file_to_markdown(f"_{suffix}", content, title)
     metadata = {
         "id": str(header.get("id") or name),
@@ -139,6 +138,15 @@ def _read(root: Path, path: Path, name: str, max_bytes: int) -> tuple[Document, 
         "acl": _access(header),
     }
     return Document(id=metadata["id"], page_content=markdown, metadata=metadata), remarks
+
+
+def _from_html(page: str) -> str:
+    from markitdown.converters import HtmlConverter
+
+    try:
+        return str(HtmlConverter().convert_string(page).markdown)
+    except Exception as error:  # whatever comes to the parser's mind
+        raise ValueError(f"it cannot be read as html ({type(error).__name__}: {str(error)[:200]})") from error
 
 
 def decode(content: bytes) -> tuple[str, str]:
@@ -207,11 +215,11 @@ def load_own_questions(path: Path | str, documents: Iterable[Document] | None = 
     texts = None if documents is None else {str(document.id): document.page_content for document in documents}
     questions, faults = [], []
     try:
-        # lines of bytes: those of text also end at U+2028 and other marks that may stand inside a JSON text
-        lines = file.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines()
-    except OSError as error:
+        text, _ = decode(file.read_bytes())
+    except (ValueError, OSError) as error:
         raise CorpusError(f"{file} cannot be read: {error}.") from error
-    for number, line in enumerate(lines, start=1):
+    # not splitlines, which also cuts at U+2028 and other marks that may stand inside a JSON text
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
                 questions.append(_question(number, json.loads(line), texts))

@@ -56,7 +56,7 @@ class Question:
     @property
     def answerable(self) -> bool:
         """Whether the documents hold an answer."""
-        return bool(self.sources)
+        return self.answer != NO_ANSWER
 
     @property
     def fact(self) -> str:

@@ -77,7 +77,8 @@ def retrieval(questions: Sequence[Question], embedder: Embeddings) -> dict[str, 
     for question, row in zip(questions, cosines, strict=True):
         groups = tuple(sorted({EVERYONE, *(group for source in question.sources for group in access[source])}))
         search = searches.setdefault(groups, Bm25Retriever(passages=passages, k=DEPTH, groups=groups))
-        order = [int(i) for i in np.argsort(-row, kind="stable") if search.readable[i]][:DEPTH]
+        readable = search.readable
+        order = [int(i) for i in np.argsort(-row, kind="stable") if readable[i]][:DEPTH]
         dense = [str(passages[i].id) for i in order]
         lexical = [str(passage.id) for passage in search.search(question.question)]
         rankings = (dense, lexical, reciprocal_rank_fusion([dense, lexical]))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from workshop_utils.models import store
+from workshop_utils.models import device, store
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
-    from langchain_huggingface import HuggingFaceEmbeddings
+
+    from workshop_utils.models.sentence_embedder import SentenceEmbedder
 
 
-def load_embedder(setting: str | None = None) -> HuggingFaceEmbeddings:
+def load_embedder(setting: str | None = None) -> SentenceEmbedder:
     """A sentence embedder: text in, unit vectors out (384 numbers with the default model).
 
     Args:
@@ -22,14 +23,19 @@ def load_embedder(setting: str | None = None) -> HuggingFaceEmbeddings:
         workshop_utils.models.store.ModelStoreError: the default model cannot be had.
     """
     import transformers
-    from langchain_huggingface import HuggingFaceEmbeddings
+
+    from workshop_utils.models.sentence_embedder import SentenceEmbedder
 
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     chosen = setting or os.environ.get("WORKSHOP_EMBEDDER")
     # the model's own Transformer module reads 256 tokens at most and cuts the rest without a word
-    return HuggingFaceEmbeddings(
-        model_name=chosen or str(store.embedder_dir()),
-        model_kwargs={"local_files_only": chosen is None, "trust_remote_code": False},
+    return SentenceEmbedder(
+        model=chosen or str(store.embedder_dir()),
+        model_kwargs={
+            "device": device.choose().name,
+            "local_files_only": chosen is None,
+            "trust_remote_code": False,
+        },
         encode_kwargs={"normalize_embeddings": True},
         show_progress=False,
     )

@@ -163,6 +163,17 @@ def check_adapter(folder: Path) -> dict[str, Any]:
     return config
 
 
+def encode(tokenizer: Any, messages: Sequence[BaseMessage]) -> list[int]:
+    """Token ids of a conversation in the tokenizer's chat template, ready for the answer to follow."""
+    turns = convert_to_openai_messages(list(messages))
+    for turn in turns:
+        for token in tokenizer.all_special_tokens:
+            # a document that holds <|im_end|> must not end its own turn and speak in another's name
+            turn["content"] = turn["content"].replace(token, f"{token[0]} {token[1:]}")
+    encoded = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True)
+    return list(encoded["input_ids"])
+
+
 class ChatTransformers(BaseChatModel):
     """A chat model on transformers, for batches, adapters, log-probabilities and GPUs.
 
@@ -205,14 +216,7 @@ class ChatTransformers(BaseChatModel):
 
     def encode(self, messages: Sequence[BaseMessage]) -> list[int]:
         """Token ids of a conversation in the model's chat template, ready for the answer to follow."""
-        tokenizer = self.engine.tokenizer
-        turns = convert_to_openai_messages(list(messages))
-        for turn in turns:
-            for token in tokenizer.all_special_tokens:
-                # a document that holds <|im_end|> must not end its own turn and speak in another's name
-                turn["content"] = turn["content"].replace(token, f"{token[0]} {token[1:]}")
-        encoded = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True)
-        return list(encoded["input_ids"])
+        return encode(self.engine.tokenizer, messages)
 
     def count_tokens(self, text: str) -> int:
         """Tokens in a text, without the chat template."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from pydantic import ConfigDict
+from pydantic import ConfigDict, PrivateAttr
 
 
 class Bm25Retriever(BaseRetriever):
@@ -23,11 +22,12 @@ class Bm25Retriever(BaseRetriever):
         groups: the reader's access groups; None searches everything.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, ignored_types=(cached_property,))
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     passages: Sequence[Document]
     k: int = 3
     groups: tuple[str, ...] | None = ("everyone",)
+    _index: tuple[Sequence[Document], Any] | None = PrivateAttr(default=None)
 
     def _get_relevant_documents(
         self,
@@ -40,9 +40,10 @@ class Bm25Retriever(BaseRetriever):
     def search(self, question: str) -> list[Document]:
         """Passages, best first, each with its BM25 score in ``metadata["score"]``."""
         tokens = _tokens([question])[0]
-        if not tokens or not self.readable.any():
+        readable = self.readable
+        if not tokens or not readable.any():
             return []
-        scores = np.where(self.readable, self._index.get_scores(tokens), 0.0)
+        scores = np.where(readable, self._scores(tokens), 0.0)
         best = [int(place) for place in np.argsort(-scores, kind="stable")[: self.k] if scores[place] > 0]
         return [
             self.passages[place].model_copy(
@@ -51,7 +52,7 @@ class Bm25Retriever(BaseRetriever):
             for place in best
         ]
 
-    @cached_property
+    @property
     def readable(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Which passages the groups may see; the others take no part in the search."""
         if self.groups is None:
@@ -59,13 +60,16 @@ class Bm25Retriever(BaseRetriever):
         allowed = set(self.groups)
         return np.array([bool(allowed & set(passage.metadata["acl"])) for passage in self.passages], dtype=bool)
 
-    @cached_property
-    def _index(self) -> Any:
+    def _scores(self, tokens: list[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
         import bm25s
 
-        index = bm25s.BM25()
-        index.index(_tokens([passage.page_content for passage in self.passages]), show_progress=False)
-        return index
+        # a copy of the retriever with other passages needs an index of its own
+        if self._index is None or self._index[0] is not self.passages:
+            index = bm25s.BM25()
+            index.index(_tokens([passage.page_content for passage in self.passages]), show_progress=False)
+            self._index = (self.passages, index)
+        scores: np.ndarray[Any, np.dtype[np.float32]] = self._index[1].get_scores(tokens)
+        return scores
 
 
 def _tokens(texts: Sequence[str]) -> list[list[str]]:

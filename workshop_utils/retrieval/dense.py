@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,12 @@ from pydantic import ConfigDict
 from workshop_utils.errors import WorkshopError
 from workshop_utils.models import store
 from workshop_utils.models.embedder import fingerprint
+from workshop_utils.retrieval.bulk import embed_batches
 
 if TYPE_CHECKING:
     from langchain_chroma import Chroma
 
 COLLECTION = "clairval"
-# a batch keeps the embedder's memory small and the progress bar moving
-BATCH = 64
 
 
 class IndexMismatchError(WorkshopError):
@@ -39,7 +38,12 @@ def index_folder() -> Path:
 
 
 def build_index(
-    passages: Sequence[Document], embedder: Embeddings, folder: Path | None = None, *, progress: bool = False
+    passages: Sequence[Document],
+    embedder: Embeddings,
+    folder: Path | None = None,
+    *,
+    workers: int = 1,
+    progress: bool = False,
 ) -> Chroma:
     """A Chroma collection equal to the passages: new and changed ones are embedded, those gone are removed.
 
@@ -47,6 +51,7 @@ def build_index(
         passages: with unique ``id`` and metadata of text, numbers and non-empty lists of text.
         embedder: turns text into unit vectors.
         folder: where the index is kept; ``index_folder()`` when None.
+        workers: processes that embed; more than one run on Ray Data (the extra ``scale``).
         progress: show a progress bar.
 
     Raises:
@@ -77,10 +82,23 @@ def build_index(
     if gone:
         chroma.delete(gone)
     fresh = [p for p in passages if stored.get(p.id) != (p.page_content, p.metadata)]
-    for start in _steps(len(fresh), progress):
-        batch = fresh[start : start + BATCH]
-        chroma.add_documents(batch, ids=[str(passage.id) for passage in batch])
+    _add(chroma, fresh, embedder, workers, progress)
     return chroma
+
+
+def _add(chroma: Chroma, passages: Sequence[Document], embedder: Embeddings, workers: int, progress: bool) -> None:
+    from tqdm.auto import tqdm
+
+    texts = [passage.page_content for passage in passages]
+    with tqdm(total=len(texts), desc="Embedding passages", unit="passage", disable=not progress or not texts) as bar:
+        for places, vectors in embed_batches(texts, embedder, workers=workers):
+            chroma._collection.upsert(
+                ids=[str(passages[place].id) for place in places],
+                embeddings=vectors,
+                documents=[texts[place] for place in places],
+                metadatas=[passages[place].metadata for place in places],
+            )
+            bar.update(len(places))
 
 
 def _open(path: Path, embedder: Embeddings, mark: str) -> Chroma:
@@ -100,12 +118,6 @@ def _open(path: Path, embedder: Embeddings, mark: str) -> Chroma:
         collection_metadata={"embedder": mark},
         collection_configuration={"hnsw": {"space": "cosine"}},
     )
-
-
-def _steps(total: int, progress: bool) -> Iterable[int]:
-    from tqdm.auto import tqdm
-
-    return tqdm(range(0, total, BATCH), desc="Embedding passages", unit="batch", disable=not progress or not total)
 
 
 class DenseRetriever(BaseRetriever):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from email.utils import format_datetime
+from itertools import islice
 from typing import Any
 
 import httpx
@@ -99,8 +100,8 @@ def test_retry_after_is_honoured() -> None:
     )
     one, (first, second, third) = (lambda pair: (pair[0].get_json("/x"), pair[1]))(client(script))
     assert one == {"ok": 1}
-    assert 17 <= first <= 18
-    assert 47 <= second <= 51
+    assert 17 <= first <= 21.25
+    assert 47 <= second <= 62.5
     assert 2 <= third <= 3
 
 
@@ -255,7 +256,7 @@ def test_an_answer_that_is_no_object_is_an_error_that_names_the_fix(body: bytes)
 def test_pages_in_a_circle_end() -> None:
     script = Script()
     with pytest.raises(SourceError, match="in a circle"):
-        list(client(script)[0].pages("/a", lambda _: "/b"))
+        list(islice(client(script)[0].pages("/a", lambda _: "/b"), 10))
     assert len(script.requests) == 2
 
 

@@ -102,7 +102,7 @@ def test_tables() -> None:
     assert markdown("<table></table>") == ""
 
 
-@pytest.mark.parametrize("span", ["99999999999", "-1", "x", "", "²"])
+@pytest.mark.parametrize("span", ["99999", "-1", "x", "", "²"])
 def test_a_cell_cannot_ask_for_much_memory(span: str) -> None:
     assert len(markdown(f"<table><tr><td colspan='{span}' rowspan='{span}'>a</td></tr></table>")) < 2000
 

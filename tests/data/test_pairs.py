@@ -7,13 +7,13 @@ from collections import Counter
 from itertools import combinations
 
 import pytest
-from workshop_utils.evaluation.house_style import check_style
 
 from workshop_utils.corpus import data_dir
 from workshop_utils.corpus.general import load_general_choices, load_prose
 from workshop_utils.corpus.pairs import TASKS, Pair, Task, load_pairs
 from workshop_utils.corpus.questions import Split
 from workshop_utils.evaluation import normalise
+from workshop_utils.evaluation.house_style import check_style
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 NEAR_DUPLICATE = 0.7

@@ -446,6 +446,22 @@ def test_what_an_interrupted_run_added_goes_when_the_source_has_it_no_more(
     assert source.asked == [({"n": 1}, {"HR-02"})]
 
 
+def test_what_an_interrupted_run_removed_is_asked_for_again(
+    embedder: HashEmbedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = in_memory(embedder)
+    Sync([Told(Change(document("HR-01", "x")), end("HR-01"))], index, tmp_path).run()
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteRecordManager, "settle", stop)
+        with pytest.raises(StoppedError):
+            Sync([Told(end())], index, tmp_path).run()
+    assert content(index) == set()
+    source = Told(Change(document("HR-01", "x")), end("HR-01"))
+    Sync([source], index, tmp_path).run()
+    assert source.asked == [({"n": 1}, {"HR-01"})]
+    assert len(content(index)) == 1
+
+
 def test_states_are_kept_by_source_and_handed_back(embedder: HashEmbedder, tmp_path: Path) -> None:
     index = in_memory(embedder)
     source = Told(Change(document("HR-01", "x")), end("HR-01", n=7))

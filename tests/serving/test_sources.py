@@ -14,7 +14,7 @@ from rich.console import Console
 from tests.serving import small_company
 from tests.serving.small_company import UPDATES, after
 from tests.serving.standin import StandIn
-from workshop_utils.cli import sources as command
+from workshop_utils.cli.sources import serve, welcome
 from workshop_utils.errors import InputError, WorkshopError
 from workshop_utils.serving import sources
 from workshop_utils.serving.sources import Faults, create_app
@@ -237,7 +237,7 @@ def test_the_command_says_how_to_connect_and_it_works(stand_in: StandIn) -> None
 
     from workshop_utils.corpus.connectors import ConfluenceLoader, SharePointLoader
 
-    text = command.welcome(8799, "2026-01-08")
+    text = welcome(8799, "2026-01-08")
     assert "as of 2026-01-08" in text
     lines = text.split("\n\n")[1].split("\n")
     calls = "".join(f"{line}\n" for line in lines if line.startswith("  "))
@@ -256,7 +256,7 @@ def test_a_port_that_is_taken_is_an_error_that_names_the_fix(company: Path, monk
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(InputError, match="Choose another with --port"):
-            command.serve(Console(quiet=True), taken.getsockname()[1])
+            serve(Console(quiet=True), taken.getsockname()[1])
 
 
 def test_the_command_serves(company: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +272,7 @@ def test_the_command_serves(company: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command.serve(Console(quiet=True), port, at="2025-12-03", throttle=4, page_size=7)
+    serve(Console(quiet=True), port, at="2025-12-03", throttle=4, page_size=7)
     assert (served["host"], served["port"]) == ("127.0.0.1", port)
     assert served["app"].state.systems.date == "2025-12-03"
     assert faults[0].throttle_every == 4

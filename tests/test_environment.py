@@ -30,7 +30,7 @@ def pins() -> dict[str, Version]:
 def requirements() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    return [Requirement(line) for line in [*project["dependencies"], *extras["dev"], *extras["fast"], *extras["scale"]]]
+    return [Requirement(line) for line in [*project["dependencies"], *extras["dev"], *extras["fast"]]]
 
 
 def closure(names: list[Requirement]) -> set[str]:

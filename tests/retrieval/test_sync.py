@@ -21,8 +21,9 @@ from workshop_utils.authoring.datasets import office
 from workshop_utils.corpus import split_documents
 from workshop_utils.corpus.connectors import Change, Checkpoint, Deletion, Event, Failure, SourceError
 from workshop_utils.retrieval import DenseRetriever, IndexMismatchError
+from workshop_utils.retrieval.dense import open_index
 from workshop_utils.retrieval.record_manager import SqliteRecordManager
-from workshop_utils.retrieval.sync import BATCH, Sync, SyncBusyError, SyncReport, open_index
+from workshop_utils.retrieval.sync import BATCH, Sync, SyncBusyError, SyncReport
 
 Content = set[tuple[str, str, tuple[str, ...], int]]
 

@@ -23,7 +23,7 @@ from workshop_utils.corpus.documents import EVERYONE
 from workshop_utils.corpus.questions import KINDS, Split
 from workshop_utils.corpus.tickets import TicketRecord, load_tickets
 from workshop_utils.evaluation.intervals import Estimate, bootstrap
-from workshop_utils.evaluation.metrics import reciprocal_rank
+from workshop_utils.evaluation.metrics import answer_logprobs, reciprocal_rank
 from workshop_utils.models import device, load_embedder, load_llm
 from workshop_utils.models.transformers_chat import ChatTransformers
 from workshop_utils.rag.prompts import CLOSED_BOOK_PROMPT, PASSAGE_TOKENS
@@ -99,10 +99,9 @@ def closed_book(questions: Sequence[Question]) -> dict[str, dict[str, float]]:
     llm = cast(ChatTransformers, load_llm(backend="transformers"))
     by_sum, by_mean = [], []
     for question in tqdm(questions, desc="Closed book", unit="question"):
-        scores = llm.logprobs(CLOSED_BOOK_PROMPT.messages(question.question, []), question.choices)
-        lengths = [llm.count_tokens(choice) for choice in question.choices]
-        by_sum.append(int(np.argmax(scores)) == question.choice)
-        by_mean.append(int(np.argmax(np.array(scores) / lengths)) == question.choice)
+        scores = answer_logprobs(llm, CLOSED_BOOK_PROMPT.messages(question.question, []), question.choices)
+        by_sum.append(int(np.argmax([score.total for score in scores])) == question.choice)
+        by_mean.append(int(np.argmax([score.per_token for score in scores])) == question.choice)
     families = [question.family for question in questions]
     return {"sum": bootstrap(by_sum, families).as_dict(), "mean": bootstrap(by_mean, families).as_dict()}
 

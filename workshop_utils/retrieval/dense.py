@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,23 +60,9 @@ def build_index(
         IndexDamagedError: the folder cannot be written, or what is in it is not an index that can be read.
     """
     path = folder or index_folder()
-    mark = fingerprint(embedder)
-    try:
-        chroma = _open(path, embedder, mark)
+    chroma = open_index(embedder, path)
+    with _damage_named(path):
         present = chroma.get(include=["documents", "metadatas"])
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # Chroma's core is in Rust, and its panics are no Exceptions
-        raise IndexDamagedError(
-            f"The index in {path} cannot be opened ({error}). Delete the folder, and the index is built again; if the "
-            "folder cannot be written, choose another, for the default one with WORKSHOP_CACHE."
-        ) from error
-    found = (chroma._collection.metadata or {}).get("embedder")
-    if found != mark:
-        raise IndexMismatchError(
-            f"The index in {path} was made with another embedder. Its vectors cannot be compared with those of this "
-            "one: delete the folder to build the index again, or choose another folder."
-        )
     stored = dict(zip(present["ids"], zip(present["documents"], present["metadatas"], strict=True), strict=True))
     wanted = {passage.id: passage for passage in passages}
     gone = [key for key in stored if key not in wanted]
@@ -84,6 +71,38 @@ def build_index(
     fresh = [p for p in passages if stored.get(p.id) != (p.page_content, p.metadata)]
     _add(chroma, fresh, embedder, workers, progress)
     return chroma
+
+
+def open_index(embedder: Embeddings, folder: Path) -> Chroma:
+    """The index in a folder as it is, an empty one when there is none.
+
+    Raises:
+        IndexMismatchError: it was made with another embedder.
+        IndexDamagedError: it cannot be opened, or the folder cannot be written.
+    """
+    mark = fingerprint(embedder)
+    with _damage_named(folder):
+        chroma = _open(folder, embedder, mark)
+        found = (chroma._collection.metadata or {}).get("embedder")
+    if found != mark:
+        raise IndexMismatchError(
+            f"The index in {folder} was made with another embedder. Its vectors cannot be compared with those of this "
+            "one: delete the folder to build the index again, or choose another folder."
+        )
+    return chroma
+
+
+@contextmanager
+def _damage_named(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # Chroma's core is in Rust, and its panics are no Exceptions
+        raise IndexDamagedError(
+            f"The index in {folder} cannot be opened ({error}). Delete the folder, and the index is built again; if "
+            "the folder cannot be written, choose another, for the default one with WORKSHOP_CACHE."
+        ) from error
 
 
 def _add(chroma: Chroma, passages: Sequence[Document], embedder: Embeddings, workers: int, progress: bool) -> None:

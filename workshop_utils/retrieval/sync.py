@@ -11,46 +11,17 @@ from pathlib import Path
 
 from langchain_chroma import Chroma
 from langchain_core.documents import Document
-from langchain_core.embeddings import Embeddings
 from langchain_core.indexing import index as index_documents
 
 from workshop_utils.corpus.connectors import Change, Checkpoint, Failure, Source, SourceError
 from workshop_utils.corpus.splitting import split_documents
 from workshop_utils.errors import WorkshopError
-from workshop_utils.models.embedder import fingerprint
-from workshop_utils.retrieval import dense
-from workshop_utils.retrieval.dense import IndexDamagedError, IndexMismatchError
 from workshop_utils.retrieval.record_manager import SqliteRecordManager
 
 # passages that are embedded and written at once
 BATCH = 64
 # Chroma refuses to delete more than some thousands at once
 DELETE_STEP = 1000
-
-
-def open_index(embedder: Embeddings, folder: Path) -> Chroma:
-    """The index in a folder, as it is; an empty one when there is none.
-
-    Raises:
-        IndexMismatchError: it was made with another embedder.
-        IndexDamagedError: it cannot be opened.
-    """
-    mark = fingerprint(embedder)
-    try:
-        chroma = dense._open(folder, embedder, mark)
-        found = (chroma._collection.metadata or {}).get("embedder")
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # Chroma's core is in Rust, and its panics are no Exceptions
-        raise IndexDamagedError(
-            f"The index in {folder} cannot be opened ({error}). Delete the folder, and the next run reads the sources "
-            "again; if it cannot be written, choose another."
-        ) from error
-    if found != mark:
-        raise IndexMismatchError(
-            f"The index in {folder} was made with another embedder. Delete the folder, or choose another."
-        )
-    return chroma
 
 
 class SyncBusyError(WorkshopError):

@@ -40,6 +40,9 @@ def make_examples(folder: Path) -> dict[ReaderSplit, list[ReaderExample]]:
     """The examples of both splits, made of ``passages.jsonl`` and ``questions.jsonl``; the same ones each time.
 
     Where too few questions were written without an answer, the passage with the answer is left out of some others.
+
+    Raises:
+        workshop_utils.corpus.CorpusError: a line is no passage or question; the message names file and line.
     """
     rng = random.Random(SEED)
     passages = load_reader_passages(folder)

@@ -82,7 +82,11 @@ def load_sentences(folder: Path) -> Sentences:
 
 
 def make_tickets(folder: Path) -> dict[Split, list[Ticket]]:
-    """The tickets of every split, made of the stock in ``folder``; the same ones each time."""
+    """The tickets of every split, made of the stock in ``folder``; the same ones each time.
+
+    Raises:
+        workshop_utils.corpus.CorpusError: a line is no scenario; the message names file and line.
+    """
     rng = random.Random(SEED)
     scenarios: dict[Split, list[Scenario]] = {split: [] for split in COUNTS}
     known = sorted(load_scenarios(folder), key=lambda scenario: scenario.id)

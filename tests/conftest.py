@@ -35,7 +35,7 @@ def llm() -> ChatTransformers:
         patch.setenv("WORKSHOP_DTYPE", "float32")
         patch.setenv("WORKSHOP_DEVICE", "cpu")
         patch.delenv("WORKSHOP_LLM", raising=False)
-        chat = load_llm(backend="transformers")
+        chat = load_llm(backend="transformers", adapter=None)
     assert isinstance(chat, ChatTransformers)
     return chat
 

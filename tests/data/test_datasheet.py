@@ -16,7 +16,7 @@ from workshop_utils.corpus import COLLECTIONS, Question, data_dir
 from workshop_utils.corpus.documents import KEYS
 from workshop_utils.corpus.overview import load_sets
 from workshop_utils.corpus.questions import KINDS, Split
-from workshop_utils.evaluation.data_report import as_markdown, inputs_hash
+from workshop_utils.evaluation.studies.data import as_markdown, inputs_hash
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ from langchain_openai import ChatOpenAI
 from tests import tiny
 from workshop_utils.models import device, store
 from workshop_utils.models import llm as loader
+from workshop_utils.models.adapters import READER
 from workshop_utils.models.llm import count_tokens, load_llm
-from workshop_utils.models.transformers_chat import AdapterError, ChatTransformers
+from workshop_utils.models.transformers_chat import WEIGHTS, AdapterError, ChatTransformers, check_adapter
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +76,23 @@ def test_the_environment_chooses_where_the_call_does_not(
     load_llm()
     load_llm("x.gguf", backend="llama.cpp")
     assert [call[:2] for call in chosen] == [("transformers", "owner/theirs"), ("llama.cpp", "x.gguf")]
+
+
+def test_the_default_model_has_the_reader_and_no_other_model_has(
+    chosen: list[tuple[str, str, Path | None, int]],
+) -> None:
+    load_llm()
+    load_llm(adapter=None)
+    load_llm("owner/larger")
+    load_llm("https://example.org/v1#big")
+    load_llm("owner/larger", adapter="theirs")
+    assert [call[2] for call in chosen] == [READER, None, None, None, Path("theirs")]
+
+
+def test_the_reader_is_there_and_fits_the_model() -> None:
+    config = check_adapter(READER)
+    assert config["base_model_name_or_path"] == "SmolLM2-135M-Instruct"
+    assert (READER / WEIGHTS).stat().st_size < 5e6
 
 
 @pytest.mark.parametrize("backend", ["llamacpp", "vllm", "Transformers"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -25,8 +26,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-bench = typer.Typer(help="Measure this machine.", no_args_is_help=True)
+bench = typer.Typer(help="Measure: this machine, and what the lessons show.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
+train = typer.Typer(help="Train the adapters that come with the workshop.", no_args_is_help=True)
+app.add_typer(train, name="train")
 console = Console(highlight=False)
 
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON.")]
@@ -249,16 +252,6 @@ def bench_decode(runs: Annotated[int, typer.Option(min=1)] = 5, file: Json = Non
     _write_json(file, result)
 
 
-@bench.command("prompts")
-def bench_prompts(file: Json = None) -> None:
-    """How well the untouched model reads its sources with different prompts, on the development questions."""
-    from workshop_utils.evaluation.prompt_study import study, table
-
-    result = study(console)
-    console.print(table(result))
-    _write_json(file, result)
-
-
 @bench.command("index")
 def bench_index(
     chunks: Annotated[int | None, typer.Option(min=1, help="Embed only so many passages; all by default.")] = None,
@@ -274,12 +267,44 @@ def bench_index(
     _write_json(file, result)
 
 
-@bench.command("data")
-def bench_data(file: Json = None) -> None:
-    """Are the data fit to measure on: retrieval, closed-book knowledge, the nearest-ticket baseline."""
-    from workshop_utils.evaluation.data_report import report
+STUDIES = {
+    "data": "Are the data fit to measure on: retrieval, closed-book knowledge, the nearest-ticket baseline.",
+    "prompts": "How well the untouched model reads its sources with different prompts.",
+    "reader": "What the reader adapter brings, beside the untouched model at its best.",
+    "langchain": "Lesson 02: splitters, answers by use, sources and citations, forms of an answer.",
+    "access": "Lesson 03: who may read what; leaks in passages, answers and citations.",
+    "injections": "Lesson 03: prompt injections planted in documents, without and with defences.",
+    "freshness": "Lesson 03: seconds from a change to the changed answer; the update stream.",
+    "retrieval": "Lesson 04: passage size, search methods, reranking.",
+    "reading": "Lesson 04: passages given, position, answers by quality of retrieval, latency.",
+}
 
-    _write_json(file, report(console))
+
+def _register_study(name: str, summary: str) -> None:
+    @bench.command(name, help=summary)
+    def run_study(file: Json = None) -> None:
+        module = importlib.import_module(f"workshop_utils.evaluation.studies.{name}")
+        result = module.study(console)
+        console.print(module.table(result))
+        _write_json(file, result)
+
+
+for _name, _summary in STUDIES.items():
+    _register_study(_name, _summary)
+
+
+@train.command("reader")
+def train_reader_adapter(
+    to: Annotated[Path | None, typer.Option(help="Folder of the adapter; data/adapters/reader by default.")] = None,
+) -> None:
+    """Train the reader adapter on the reader set. Interrupted, the same command goes on."""
+    from workshop_utils.models.adapters import READER
+    from workshop_utils.tuning.reader import train_reader
+
+    report = train_reader(to or READER)
+    console.print(
+        f"{to or READER}: development loss {report['dev_loss'][-1]:.3f}, {report['seconds'] / 60:.0f} minutes"
+    )
 
 
 def _lesson_paths(folder: str, wanted: list[str] | None, must_exist: bool = True) -> list[Path]:

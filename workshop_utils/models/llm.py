@@ -12,6 +12,7 @@ from langchain_core.language_models import BaseChatModel
 
 from workshop_utils.errors import InputError
 from workshop_utils.models import device, store
+from workshop_utils.models.adapters import READER
 
 Backend = Literal["auto", "transformers", "llama.cpp"]
 BACKENDS = ("auto", "transformers", "llama.cpp")
@@ -21,7 +22,7 @@ def load_llm(
     setting: str | None = None,
     *,
     backend: Backend | None = None,
-    adapter: Path | str | None = None,
+    adapter: Path | str | None = "auto",
     max_tokens: int = 128,
 ) -> BaseChatModel:
     """A LangChain chat model: ``invoke``, ``stream`` and ``batch``; greedy, so that a lesson can be repeated.
@@ -33,7 +34,9 @@ def load_llm(
         backend: for the default model: ``llama.cpp`` answers one question at a time fastest, ``transformers`` has
             batches, log-probabilities and GPUs. ``auto`` (or ``WORKSHOP_BACKEND``) takes llama.cpp where its wheel is
             installed and there is no GPU.
-        adapter: folder of a LoRA adapter trained on that model.
+        adapter: folder of a LoRA adapter trained on that model; None leaves the model untouched. ``auto`` gives the
+            default model the workshop's reader, which was trained to read passages of other organisations, and any
+            other model nothing.
         max_tokens: the longest answer.
 
     Raises:
@@ -45,6 +48,8 @@ def load_llm(
     engine = backend or os.environ.get("WORKSHOP_BACKEND") or "auto"
     if engine not in BACKENDS:
         raise InputError(f"backend is {engine!r}; it must be one of {', '.join(BACKENDS)}.")
+    if adapter == "auto":
+        adapter = None if chosen else READER
     path = None if adapter is None else Path(adapter)
     if chosen.startswith(("http://", "https://")):
         return _endpoint(chosen, path, max_tokens)
@@ -60,6 +65,13 @@ def load_llm(
 def has_llama_cpp() -> bool:
     """Whether the llama.cpp backend is installed."""
     return importlib.util.find_spec("xllamacpp") is not None
+
+
+def is_workshop_model(llm: BaseChatModel) -> bool:
+    """Whether it is the default model, with whatever adapter: a larger one is asked otherwise."""
+    parameters = llm._identifying_params
+    name = Path(str(parameters.get("model_path") or parameters.get("model"))).name
+    return name in (store.CONVERTED_NAME, Path(store.LLM.files[0].path).name)
 
 
 def _endpoint(setting: str, adapter: Path | None, max_tokens: int) -> BaseChatModel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.output_parsers import StrOutputParser
@@ -17,10 +17,16 @@ from workshop_utils.models import load_embedder, load_llm
 from workshop_utils.models.llm import count_tokens
 from workshop_utils.rag.answer import RagAnswer, make_sources, parse_citations
 from workshop_utils.rag.prompt import Labelled, Prompt, pack
-from workshop_utils.rag.prompts import PASSAGE_TOKENS, READING_K, READING_PROMPT
-from workshop_utils.retrieval import DenseRetriever, build_index
+from workshop_utils.rag.prompts import PASSAGE_TOKENS, READER_K, READER_PROMPT, way_of_asking
+from workshop_utils.retrieval import Bm25Retriever, DenseRetriever, build_index
+from workshop_utils.retrieval.hybrid import HybridRetriever
+from workshop_utils.retrieval.rerank import RerankingRetriever
 
 State = dict[str, Any]
+Search = Literal["dense", "hybrid"]
+
+# what each of two searches hands to their fusion
+CANDIDATES = 20
 
 
 @dataclass
@@ -28,15 +34,15 @@ class Rag:
     """A RAG system: what finds, what answers, how it is asked, and how much it is given to read.
 
     Attributes:
-        read: how many of the retrieved passages the model is given. The untouched small model reads one better than
-            three (lesson 01); all that was retrieved is listed as sources for the human reader.
+        read: how many of the retrieved passages the model is given; all of them are listed as sources for the human
+            reader. See ``way_of_asking`` for what suits which model.
         budget: the most tokens that the passages given may have together.
     """
 
-    retriever: DenseRetriever
+    retriever: DenseRetriever | HybridRetriever | RerankingRetriever
     llm: BaseChatModel
-    prompt: Prompt = READING_PROMPT
-    read: int = READING_K
+    prompt: Prompt = READER_PROMPT
+    read: int = READER_K
     budget: int = 600
     chain: Runnable[State, State] = field(init=False, repr=False)
 
@@ -127,17 +133,27 @@ def _checked(question: str) -> str:
     return question.strip()
 
 
-def load_rag(llm: BaseChatModel | None = None, *, k: int = 3, progress: bool = False) -> Rag:
+def load_rag(
+    llm: BaseChatModel | None = None, *, k: int = READER_K, search: Search = "dense", progress: bool = False
+) -> Rag:
     """The workshop's RAG system over the company's documents; the index is built on the first call and kept.
 
     Args:
-        llm: any LangChain chat model; ``load_llm()`` when None.
+        llm: any LangChain chat model; ``load_llm()`` when None. It is asked in the way that suits it.
         k: passages retrieved for a question.
+        search: by meaning (``dense``), or by meaning and by words (``hybrid``).
         progress: show a progress bar while the index is built.
 
     Raises:
         workshop_utils.models.store.ModelStoreError: a model cannot be had.
     """
-    documents = load_documents(groups=None)
-    index = build_index(split_documents(documents, PASSAGE_TOKENS), load_embedder(), progress=progress)
-    return Rag(DenseRetriever(index=index, k=k), llm or load_llm())
+    passages = split_documents(load_documents(groups=None), PASSAGE_TOKENS)
+    index = build_index(passages, load_embedder(), progress=progress)
+    retriever: DenseRetriever | HybridRetriever = DenseRetriever(index=index, k=k)
+    if search == "hybrid":
+        retriever = HybridRetriever(
+            dense=DenseRetriever(index=index, k=CANDIDATES), lexical=Bm25Retriever(passages=passages, k=CANDIDATES), k=k
+        )
+    model = llm or load_llm()
+    prompt, read = way_of_asking(model)
+    return Rag(retriever, model, prompt, min(read, k))

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from langchain_core.language_models import BaseChatModel
+
+from workshop_utils.corpus.questions import NO_ANSWER
+from workshop_utils.models.adapters import READER
+from workshop_utils.models.llm import is_workshop_model
 from workshop_utils.rag.prompt import Example, Prompt
 
 # about no company in particular, so that nothing of Clairval reaches the model but through retrieval
@@ -34,9 +39,11 @@ EXAMPLES = (
     ),
 )
 
-# how many passages the untouched model is given, and the most words and marks that each may have
-READING_K = 1
+# the most words and marks of a passage
 PASSAGE_TOKENS = 60
+# how many passages the untouched model is given, and how many the reader
+READING_K = 1
+READER_K = 3
 
 CLOSED_BOOK_PROMPT = Prompt(instruction="Answer in one short sentence.")
 READING_PROMPT = Prompt(
@@ -61,3 +68,20 @@ CITING_PROMPT = Prompt(
     examples=(_with_distractor(0, cite=True), _with_distractor(1, cite=True)),
     numbered=True,
 )
+READER_PROMPT = Prompt(
+    system="You answer questions from the numbered passages.",
+    instruction="Write the number of the passage that answers in brackets, "
+    "then the answer in a few words copied from it.",
+    numbered=True,
+)
+# a model that follows instructions needs no training for this
+INSTRUCTED_PROMPT = replace(
+    READER_PROMPT, instruction=f"{READER_PROMPT.instruction} If no passage answers, write only: {NO_ANSWER}."
+)
+
+
+def way_of_asking(llm: BaseChatModel) -> tuple[Prompt, int]:
+    """The prompt that suits a model, and how many passages it should be given."""
+    if getattr(llm, "adapter", None) == READER:
+        return READER_PROMPT, READER_K
+    return (READING_PROMPT, READING_K) if is_workshop_model(llm) else (INSTRUCTED_PROMPT, READER_K)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from workshop_utils.corpus import data_dir
-from workshop_utils.evaluation.prompt_study import BEST, VARIANTS, inputs_hash
+from workshop_utils.evaluation.studies.prompts import BEST, VARIANTS, inputs_hash
 from workshop_utils.rag.prompts import PASSAGE_TOKENS, READING_K, READING_PROMPT
 
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from tqdm.auto import tqdm
 
@@ -38,19 +38,25 @@ TICKET_FIELDS = ("device", "error_code", "category", "severity", "action")
 Scores = dict[str, dict[str, float]]
 
 
-def report(console: Console) -> dict[str, Any]:
+def study(console: Console) -> dict[str, Any]:
     """Retrieval, closed-book choices and the nearest-ticket baseline, with intervals, for JSON."""
     embedder = load_embedder()
     result: dict[str, Any] = {"passage_tokens": PASSAGE_TOKENS, "dtype": device.choose().dtype, "inputs": inputs_hash()}
     questions = {split: [q for q in load_questions(split) if q.answerable] for split in SPLITS}
     result["retrieval"] = {split: retrieval(part, embedder) for split, part in questions.items()}
-    for split in SPLITS:
-        console.print(retrieval_table(split, result["retrieval"][split]))
+    console.print("closed book")
     result["closed_book"] = {split: closed_book(part) for split, part in questions.items()}
-    console.print(closed_book_table(result["closed_book"]))
     result["nearest_ticket"] = {split: nearest_ticket(split, embedder) for split in SPLITS}
-    console.print(ticket_table(result["nearest_ticket"]))
     return result
+
+
+def table(result: dict[str, Any]) -> Group:
+    """The report for the terminal."""
+    return Group(
+        *(retrieval_table(split, result["retrieval"][split]) for split in SPLITS),
+        closed_book_table(result["closed_book"]),
+        ticket_table(result["nearest_ticket"]),
+    )
 
 
 def inputs_hash() -> str:
@@ -96,7 +102,7 @@ def closed_book(questions: Sequence[Question]) -> dict[str, dict[str, float]]:
     ``sum`` compares the choices' log-probabilities, ``mean`` those divided by length in tokens; chance is 0.25.
     """
     # log-probabilities are not part of LangChain's interface
-    llm = cast(ChatTransformers, load_llm(backend="transformers"))
+    llm = cast(ChatTransformers, load_llm(backend="transformers", adapter=None))
     by_sum, by_mean = [], []
     for question in tqdm(questions, desc="Closed book", unit="question"):
         scores = answer_logprobs(llm, CLOSED_BOOK_PROMPT.messages(question.question, []), question.choices)

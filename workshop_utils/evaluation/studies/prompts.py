@@ -6,23 +6,21 @@ The study that lesson 01 shows: ``workshop bench prompts --json data/results/pro
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from langchain_core.documents import Document
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from rich.console import Console
 from rich.table import Table
 
 from workshop_utils.corpus import Question, load_documents, load_questions, split_documents
-from workshop_utils.evaluation.answering import answer_all
+from workshop_utils.evaluation.answering import kept_answers
 from workshop_utils.evaluation.intervals import Estimate, bootstrap
 from workshop_utils.evaluation.metrics import contains_answer
-from workshop_utils.models import device, load_embedder, load_llm, store
+from workshop_utils.models import device, load_embedder, load_llm
 from workshop_utils.rag.answer import parse_citations
 from workshop_utils.rag.prompt import Prompt
 from workshop_utils.rag.prompts import (
@@ -71,7 +69,7 @@ def study(console: Console) -> dict[str, Any]:
     documents = load_documents()
     embedder = load_embedder()
     vectors = np.array(embedder.embed_documents([question.question for question in questions]))
-    llm = load_llm(backend="transformers", max_tokens=MAX_TOKENS)
+    llm = load_llm(backend="transformers", adapter=None, max_tokens=MAX_TOKENS)
     ranked: dict[int, list[list[Document]]] = {}
     rows: dict[str, dict[str, Any]] = {}
     for variant in VARIANTS:
@@ -82,9 +80,9 @@ def study(console: Console) -> dict[str, Any]:
             order = np.argsort(-(vectors @ matrix.T), axis=1)[:, : max(v.k for v in VARIANTS)]
             ranked[size] = [[passages[i] for i in row] for row in order]
         shown = [top[: variant.k] for top in ranked[size]]
-        answers = _answers(llm, _prompts(variant.prompt, questions, shown), variant.name)
+        answers = kept_answers(llm, numbered(variant.prompt, questions, shown), variant.name)
         rows[variant.name] = {"name": variant.name, "k": variant.k, "passage_tokens": size} | {
-            name: estimate.as_dict() for name, estimate in _scores(questions, families, shown, answers).items()
+            name: estimate.as_dict() for name, estimate in reading_scores(questions, families, shown, answers).items()
         }
         console.print(f"{variant.name}: {rows[variant.name]['correct']['value']:.2f} correct")
     return {
@@ -118,37 +116,23 @@ def table(result: dict[str, Any]) -> Table:
     return grid
 
 
-def _answers(llm: BaseChatModel, prompts: Sequence[Sequence[BaseMessage]], name: str) -> list[str]:
-    """The answers, kept in the cache: a study that was interrupted goes on with the next variant."""
-    texts = [[(message.type, message.content) for message in prompt] for prompt in prompts]
-    key = hashlib.sha256(repr((texts, MAX_TOKENS, device.choose())).encode()).hexdigest()
-    path = store.cache_dir() / "prompt-study" / f"{key}.json"
-    if path.exists():
-        kept: list[str] = json.loads(path.read_text("utf-8"))
-        return kept
-    answers = answer_all(llm, prompts, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(answers), "utf-8")
-    temporary.replace(path)
-    return answers
-
-
-def _prompts(
+def numbered(
     prompt: Prompt, questions: Sequence[Question], shown: Sequence[Sequence[Document]]
 ) -> list[list[BaseMessage]]:
+    """What the model is sent for each question: the passages shown, labelled 1, 2, ..."""
     return [
         prompt.messages(question.question, [(str(n), passage) for n, passage in enumerate(top, start=1)])
         for question, top in zip(questions, shown, strict=True)
     ]
 
 
-def _scores(
+def reading_scores(
     questions: Sequence[Question],
     families: Sequence[str],
     shown: Sequence[Sequence[Document]],
     answers: Sequence[str],
 ) -> dict[str, Estimate]:
+    """Answer correct, evidence among the passages shown, correct where it was, and right citation, with intervals."""
     right = [contains_answer(answer, q.accepted) for answer, q in zip(answers, questions, strict=True)]
     gold = [
         {str(n) for n, passage in enumerate(top, start=1) if q.evidence[0].span in passage.page_content}

@@ -51,14 +51,15 @@ print(render(report))
 # workshop: it is fast enough to measure things, and its mistakes are easy to see. Everything you build here takes a
 # bigger model with one setting.
 #
-# `load_llm` returns a LangChain chat model. `stream` hands out pieces of the answer as they are made.
+# `load_llm` returns a LangChain chat model. `adapter=None` means the model as its makers published it; what the adapter is,
+# and why it is there by default, comes in section 7. `stream` hands out pieces of the answer as they are made.
 
 # %%
 import time
 
 from workshop_utils.models import load_llm
 
-llm = load_llm(max_tokens=60)
+llm = load_llm(adapter=None, max_tokens=60)
 
 # %% tags=["nbval-ignore-output"]
 for piece in llm.stream("What is the capital of Japan?"):
@@ -184,18 +185,55 @@ print("asked from memory again, it says the same:", again == closed_book)
 
 # %% [markdown]
 # The model has learned nothing. Ask without passages, and it hallucinates as before. Everything it 'knew' stood in
-# the prompt. Lesson 01 repeats this test on all {{results/prompts.json:n|d}} questions with the weights hashed in memory.
+# the prompt. Lesson 01 repeats this test on all {{results/reader.json:n|d}} questions with the weights hashed in memory.
 #
-# ## 7. How good is it really?
+# ## 7. A model that has learned to read
 #
-# One question proves nothing, and this one was chosen because it works. On {{results/prompts.json:n|d}} development
-# questions with one fact each, this untouched small model with the best passage answers
-# **{{results/prompts.json:best.correct.value|.0%}}** correctly (95% interval
-# {{results/prompts.json:best.correct.low|.0%}} to {{results/prompts.json:best.correct.high|.0%}}), and from memory
-# {{results/prompts.json:closed_book.correct.value|.0%}}. That is far from good, and it is lost in two places: the passage
-# with the answer comes first in {{results/prompts.json:best.hit.value|.0%}} of the cases (**finding**), and when it does, the
-# model gets the answer out of it in {{results/prompts.json:best.correct_given_hit.value|.0%}} (**reading**). Lesson 01
-# separates the two; the lessons after it improve one, then the other.
+# One question proves nothing, and this one was chosen because it works. On {{results/reader.json:n|d}} development
+# questions with one fact each, the untouched model answers
+# **{{results/reader.json:ways.best_prompt.correct.value|.0%}}** correctly with the best passage and the best prompt that we found
+# (95% interval {{results/reader.json:ways.best_prompt.correct.low|.0%}} to
+# {{results/reader.json:ways.best_prompt.correct.high|.0%}}), and from memory
+# {{results/reader.json:ways.closed_book.correct.value|.0%}}. It *reads* badly: given three passages instead of one, and asked to say
+# which of them it used, it gets worse (lesson 01 measures this).
+#
+# Large models read well because they were trained to follow instructions on texts of all kinds. Ours gets the same in small:
+# a **reader adapter**, 5 MB of weights beside the model's own, trained once on passages and questions of *other* invented
+# organisations (a library, a ferry line, a mountain club), **never on Clairval**. It has learned to read three numbered passages, to
+# answer in a few words with the number of the passage, and to say `not in the documents`. Lesson 08 shows how it was made.
+#
+# From here on it is the default: `load_llm()` has it, `load_llm(adapter=None)` does not.
+#
+# > **Predict before you run.** Three questions, first to the untouched model, then with the reader. Who answers more of them?
+
+# %% tags=["nbval-ignore-output"]
+reader_rag = load_rag(load_llm(max_tokens=60))
+for asked in (
+    "How many training days does an employee have each calendar year?",
+    "At which site is the second copy of the backups stored?",
+    "Which colour is the CEO's bicycle?",
+):
+    print(asked)
+    print("   untouched:  ", rag.ask(asked).text.replace("\n", " ")[:100])
+    print("   with reader:", reader_rag.ask(asked).text)
+
+# %% [markdown]
+# The number in brackets is a **citation** that the model wrote: *I have this from passage 2.* Unlike the source list, it can be
+# wrong. Measured both ways, on the same questions:
+#
+# | | answer correct | right citation | says `not in the documents` where that is right |
+# |---|---|---|---|
+# | untouched, from memory | {{results/reader.json:ways.closed_book.correct.value|.2f}} | | |
+# | untouched, best prompt, 1 passage | {{results/reader.json:ways.best_prompt.correct.value|.2f}} [{{results/reader.json:ways.best_prompt.correct.low|.2f}}, {{results/reader.json:ways.best_prompt.correct.high|.2f}}] | none asked for | {{results/reader.json:ways.best_prompt.abstained.value|.2f}} |
+# | untouched, 3 passages, worked examples with citations | {{results/reader.json:ways.citing.correct.value|.2f}} [{{results/reader.json:ways.citing.correct.low|.2f}}, {{results/reader.json:ways.citing.correct.high|.2f}}] | {{results/reader.json:ways.citing.cited.value|.2f}} [{{results/reader.json:ways.citing.cited.low|.2f}}, {{results/reader.json:ways.citing.cited.high|.2f}}] | {{results/reader.json:ways.citing.abstained.value|.2f}} |
+# | reader, 3 passages | {{results/reader.json:ways.reader.correct.value|.2f}} [{{results/reader.json:ways.reader.correct.low|.2f}}, {{results/reader.json:ways.reader.correct.high|.2f}}] | {{results/reader.json:ways.reader.cited.value|.2f}} [{{results/reader.json:ways.reader.cited.low|.2f}}, {{results/reader.json:ways.reader.cited.high|.2f}}] | {{results/reader.json:ways.reader.abstained.value|.2f}} |
+#
+# (95% intervals in brackets; {{results/reader.json:n|d}} questions, the last column {{results/reader.json:n_unanswerable|d}} others that no document
+# answers.) **R0** still holds: nothing was trained on the documents that are asked about. And it is still far from
+# perfect, for two reasons: the passage with the answer is not always among those found (**finding**:
+# {{results/reader.json:ways.reader.hit.value|.0%}}), and when it is, the model does not always get the answer out of it (**reading**:
+# {{results/reader.json:ways.reader.correct_given_hit.value|.0%}}). Lesson 01 separates the two; the lessons after it improve one, then the
+# other. A larger model needs no reader: it is one setting away.
 #
 # Ask about anything you like: leave, laptops, alarms of a pump, the return of a device. Then ask something that no
 # document answers, and look at the sources it shows all the same.
@@ -203,13 +241,13 @@ print("asked from memory again, it says the same:", again == closed_book)
 # %% tags=["nbval-ignore-output"]
 from workshop_utils.widgets import ask_box
 
-ask_box(rag)
+ask_box(reader_rag)
 
 # %% [markdown] tags=["instructor"]
 # **Question for the room**: "Would you have noticed the wrong answer if nobody had shown you the handbook?" Let three
 # people answer before you go on. **Common error**: learners take the source list as proof that the answer is right. Ask
 # for a question where the right passage is shown and the answer is wrong: there are many.
-# **When late**: skip the second exercise; section 7 can be read at home.
+# **When late**: skip the second exercise; the table in section 7 can be read at home.
 
 # %% [markdown]
 # ## Exercises
@@ -326,5 +364,6 @@ print(f"first piece after {first:.2f} s, then {rate:.0f} pieces a second")
 # - A language model answers questions about a company it has never heard of, wrongly and with confidence.
 # - With retrieved passages in the prompt it can answer, and you can check it. The model itself was not changed (**R0**).
 # - The list of sources is made by code. It says what was shown, not what was used, and not that the answer is right.
+# - A small adapter, trained on other organisations' texts, teaches the model to read: more right answers, and citations.
 #
 # Next: **01_rag_from_scratch** opens the box. Seven stages, each in a few lines of numpy and transformers.

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from workshop_utils.cli import app
 
-COMMANDS = ("fetch", "lab", "doctor", "ask", "run", "build", "reset", "test", "bench")
+COMMANDS = ("fetch", "lab", "doctor", "ask", "run", "build", "reset", "test", "bench", "train")
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["bench", "decode"], ["bench", "prompts"]])

@@ -126,6 +126,20 @@ def test_a_batch_equals_asking() -> None:
     assert rag.batch([]) == []
 
 
+def test_a_batch_reaches_the_model_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    rag, parrot = make()
+    sizes: list[int] = []
+    together = type(parrot).batch
+
+    def batch(self: Parrot, inputs: list[Any], *rest: Any, **options: Any) -> list[Any]:
+        sizes.append(len(inputs))
+        return together(self, inputs, *rest, **options)
+
+    monkeypatch.setattr(Parrot, "batch", batch)
+    rag.batch(["one?", "two?", "three?"])
+    assert sizes == [3]
+
+
 @pytest.mark.parametrize("empty", ["", "  ", "\n\t"])
 def test_an_empty_question_is_refused_before_anything_is_done(empty: str) -> None:
     rag, parrot = make()

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -89,6 +89,9 @@ def doctor(
 def ask(
     question: Annotated[str, typer.Argument(help="In quotes, for example: 'How many training days do I get?'")],
     k: Annotated[int, typer.Option(min=1, max=20, help="How many passages to retrieve.")] = 3,
+    search: Annotated[
+        Literal["dense", "hybrid"], typer.Option(help="By meaning, or by meaning and by words (lesson 04).")
+    ] = "hybrid",
     llm: Annotated[str | None, typer.Option(help="A model folder or name, or an endpoint's URL.")] = None,
     file: Json = None,
 ) -> None:
@@ -105,7 +108,7 @@ def ask(
     if not question.strip():
         console.print("[red]The question is empty.[/red] Put it in quotes: workshop ask 'How many ...?'")
         raise typer.Exit(2)
-    rag = load_rag(load_llm(llm), k=k, progress=True)
+    rag = load_rag(load_llm(llm), k=k, search=search, progress=True)
     try:
         for piece in rag.stream(question):
             if isinstance(piece, RagAnswer):
@@ -118,7 +121,8 @@ def ask(
     for source in answer.sources:
         section = source.text.split("\n", 1)[0]
         given = "  (given to the model)" if source.read else ""
-        line = f"  [{source.label}] {source.document}  {section}  cosine {source.score:.2f}{given}"
+        score = f"  cosine {source.score:.2f}" if search == "dense" else ""
+        line = f"  [{source.label}] {source.document}  {section}{score}{given}"
         console.print(line, markup=False, soft_wrap=True)
     stages = ", ".join(f"{stage} {seconds * 1000:.0f} ms" for stage, seconds in answer.seconds.items())
     console.print(f"\n[dim]{stages}; {answer.prompt_tokens} prompt tokens[/dim]", soft_wrap=True)

@@ -18,9 +18,7 @@ from workshop_utils.models.llm import count_tokens
 from workshop_utils.rag.answer import RagAnswer, make_sources, parse_citations
 from workshop_utils.rag.prompt import Labelled, Prompt, pack
 from workshop_utils.rag.prompts import PASSAGE_TOKENS, READER_K, READER_PROMPT, way_of_asking
-from workshop_utils.retrieval import Bm25Retriever, DenseRetriever, build_index
-from workshop_utils.retrieval.hybrid import HybridRetriever
-from workshop_utils.retrieval.rerank import RerankingRetriever
+from workshop_utils.retrieval import Bm25Retriever, DenseRetriever, HybridRetriever, SearchingRetriever, build_index
 
 State = dict[str, Any]
 Search = Literal["dense", "hybrid"]
@@ -39,7 +37,7 @@ class Rag:
         budget: the most tokens that the passages given may have together.
     """
 
-    retriever: DenseRetriever | HybridRetriever | RerankingRetriever
+    retriever: SearchingRetriever
     llm: BaseChatModel
     prompt: Prompt = READER_PROMPT
     read: int = READER_K
@@ -89,11 +87,18 @@ class Rag:
         Raises:
             workshop_utils.errors.InputError: a question is empty.
         """
+        # not chain.batch: LCEL would ask the model once for each question, from several threads
+        states: list[State] = [{"question": _checked(question)} for question in questions]
+        for state in states:
+            state["found"] = self._retrieve(state)
+            state["asked"] = self._ask_with(state)
         started = time.perf_counter()
-        states = self.chain.batch([{"question": _checked(question)} for question in questions])
-        seconds = time.perf_counter() - started
-        earlier = sum(sum(s["found"]["seconds"].values()) + s["asked"]["seconds"]["prompt"] for s in states)
-        return [self._finish(state, max(seconds - earlier, 0.0) / len(states)) for state in states]
+        messages = self.llm.batch([state["asked"]["messages"] for state in states]) if states else []
+        seconds = (time.perf_counter() - started) / max(len(states), 1)
+        return [
+            self._finish({**state, "text": message.text}, seconds)
+            for state, message in zip(states, messages, strict=True)
+        ]
 
     def _retrieve(self, state: State) -> State:
         passages, seconds = self.retriever.search(state["question"])
@@ -149,7 +154,7 @@ def load_rag(
     """
     passages = split_documents(load_documents(groups=None), PASSAGE_TOKENS)
     index = build_index(passages, load_embedder(), progress=progress)
-    retriever: DenseRetriever | HybridRetriever = DenseRetriever(index=index, k=k)
+    retriever: SearchingRetriever = DenseRetriever(index=index, k=k)
     if search == "hybrid":
         retriever = HybridRetriever(
             dense=DenseRetriever(index=index, k=CANDIDATES), lexical=Bm25Retriever(passages=passages, k=CANDIDATES), k=k

@@ -8,13 +8,28 @@ from workshop_utils.retrieval.dense import (
     build_index,
     index_folder,
 )
-from workshop_utils.retrieval.hybrid import reciprocal_rank_fusion
+from workshop_utils.retrieval.hybrid import HybridRetriever, reciprocal_rank_fusion
+from workshop_utils.retrieval.rerank import (
+    CrossEncoderReranker,
+    LateInteractionReranker,
+    QueryLikelihoodReranker,
+    Reranker,
+    RerankingRetriever,
+)
+from workshop_utils.retrieval.searching import SearchingRetriever
 
 __all__ = [
     "Bm25Retriever",
+    "CrossEncoderReranker",
     "DenseRetriever",
+    "HybridRetriever",
     "IndexDamagedError",
     "IndexMismatchError",
+    "LateInteractionReranker",
+    "QueryLikelihoodReranker",
+    "Reranker",
+    "RerankingRetriever",
+    "SearchingRetriever",
     "build_index",
     "index_folder",
     "reciprocal_rank_fusion",

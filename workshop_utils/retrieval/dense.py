@@ -8,16 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 
 from workshop_utils.errors import WorkshopError
 from workshop_utils.models import store
 from workshop_utils.models.embedder import fingerprint
 from workshop_utils.retrieval.bulk import embed_batches
+from workshop_utils.retrieval.searching import SearchingRetriever
 
 if TYPE_CHECKING:
     from langchain_chroma import Chroma
@@ -139,7 +138,7 @@ def _open(path: Path, embedder: Embeddings, mark: str) -> Chroma:
     )
 
 
-class DenseRetriever(BaseRetriever):
+class DenseRetriever(SearchingRetriever):
     """The ``k`` passages closest to a question by cosine, among those that the reader's groups may see.
 
     The access filter is part of the search: filtering afterwards would leave fewer than ``k`` passages, and passages
@@ -152,16 +151,7 @@ class DenseRetriever(BaseRetriever):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     index: Any
-    k: int = 3
     groups: tuple[str, ...] = ("everyone",)
-
-    def _get_relevant_documents(
-        self,
-        query: str,
-        *,
-        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002
-    ) -> list[Document]:
-        return self.search(query)[0]
 
     def search(self, question: str) -> tuple[list[Document], dict[str, float]]:
         """Passages, best first, each with its cosine in ``metadata["score"]``; and seconds by stage."""

@@ -7,13 +7,12 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from typing import Self, TypeVar
 
-from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
-from langchain_core.retrievers import BaseRetriever
 from pydantic import model_validator
 
 from workshop_utils.retrieval.bm25 import Bm25Retriever
 from workshop_utils.retrieval.dense import DenseRetriever
+from workshop_utils.retrieval.searching import SearchingRetriever
 
 Id = TypeVar("Id", bound=Hashable)
 
@@ -39,7 +38,7 @@ def fusion_scores(rankings: Sequence[Sequence[Id]]) -> dict[Id, float]:
     return dict(scores)
 
 
-class HybridRetriever(BaseRetriever):
+class HybridRetriever(SearchingRetriever):
     """The ``k`` best passages of a dense and a lexical search, by reciprocal rank fusion.
 
     Each search fetches as many passages as its own ``k`` says (20 is usual) and looks only at what the reader's
@@ -51,7 +50,6 @@ class HybridRetriever(BaseRetriever):
 
     dense: DenseRetriever
     lexical: Bm25Retriever
-    k: int = 3
 
     @model_validator(mode="after")
     def _same_reader(self) -> Self:
@@ -61,14 +59,6 @@ class HybridRetriever(BaseRetriever):
                 "both must be for the same reader."
             )
         return self
-
-    def _get_relevant_documents(
-        self,
-        query: str,
-        *,
-        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002
-    ) -> list[Document]:
-        return self.search(query)[0]
 
     def search(self, question: str) -> tuple[list[Document], dict[str, float]]:
         """Passages, best first, each with its fused score in ``metadata["score"]``; and seconds by stage."""

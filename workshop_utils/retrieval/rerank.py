@@ -9,16 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage
-from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 
 from workshop_utils.errors import InputError
 from workshop_utils.models.transformers_chat import ChatTransformers, group_by_length
-from workshop_utils.retrieval.dense import DenseRetriever
-from workshop_utils.retrieval.hybrid import HybridRetriever
+from workshop_utils.retrieval.searching import SearchingRetriever
 
 if TYPE_CHECKING:
     from workshop_utils.models.sentence_embedder import SentenceEmbedder
@@ -137,7 +134,7 @@ class CrossEncoderReranker(Reranker):
         )
 
 
-class RerankingRetriever(BaseRetriever):
+class RerankingRetriever(SearchingRetriever):
     """The ``k`` passages that the reranker puts first among those that the retriever found.
 
     Attributes:
@@ -146,17 +143,8 @@ class RerankingRetriever(BaseRetriever):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    retriever: DenseRetriever | HybridRetriever
+    retriever: SearchingRetriever
     reranker: Reranker
-    k: int = 3
-
-    def _get_relevant_documents(
-        self,
-        query: str,
-        *,
-        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002
-    ) -> list[Document]:
-        return self.search(query)[0]
 
     def search(self, question: str) -> tuple[list[Document], dict[str, float]]:
         """Passages, best first, each with the reranker's score in ``metadata["score"]``; and seconds by stage."""

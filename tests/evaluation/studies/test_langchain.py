@@ -133,5 +133,5 @@ def test_evidence_is_found_across_line_ends_and_not_when_cut() -> None:
 def test_the_stored_study_is_up_to_date() -> None:
     stored = json.loads((data_dir() / "results" / "langchain.json").read_text("utf-8"))
     again = "run: workshop bench langchain --json data/results/langchain.json"
-    assert stored["n"] == len(subject.answerable()), again
+    assert stored["n"] == len(subject.answerable_questions()), again
     assert stored["inputs"] == subject.inputs_hash(load_rag(load_llm(max_tokens=subject.MAX_TOKENS))), again

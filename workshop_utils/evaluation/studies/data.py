@@ -12,7 +12,6 @@ from dataclasses import asdict
 from typing import Any, cast
 
 import numpy as np
-from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from rich.console import Console, Group
 from rich.table import Table
@@ -24,6 +23,7 @@ from workshop_utils.corpus.questions import KINDS, Split
 from workshop_utils.corpus.tickets import TicketRecord, load_tickets
 from workshop_utils.evaluation.intervals import Estimate, bootstrap
 from workshop_utils.evaluation.metrics import answer_logprobs, reciprocal_rank
+from workshop_utils.evaluation.rankings import golden_passages
 from workshop_utils.models import device, load_embedder, load_llm
 from workshop_utils.models.transformers_chat import ChatTransformers
 from workshop_utils.rag.prompts import CLOSED_BOOK_PROMPT, PASSAGE_TOKENS
@@ -88,7 +88,7 @@ def retrieval(questions: Sequence[Question], embedder: Embeddings) -> dict[str, 
         dense = [str(passages[i].id) for i in order]
         lexical = [str(passage.id) for passage in search.search(question.question)]
         rankings = (dense, lexical, reciprocal_rank_fusion([dense, lexical]))
-        golden = _golden(question, passages)
+        golden = golden_passages(question, passages)
         for method, ranking in zip(METHODS, rankings, strict=True):
             found[method].append([key in golden for key in ranking])
     families = [question.family for question in questions]
@@ -174,15 +174,6 @@ def ticket_table(result: dict[str, Scores]) -> Table:
     for split, scores in result.items():
         grid.add_row(split, f"{scores['mean']['n']}", *(_words(scores[name]) for name in names))
     return grid
-
-
-def _golden(question: Question, passages: Sequence[Document]) -> set[str]:
-    spans = [(evidence.source, evidence.span) for evidence in question.evidence]
-    return {
-        str(passage.id)
-        for passage in passages
-        if any(passage.metadata["source"] == source and span in passage.page_content for source, span in spans)
-    }
 
 
 def _by_kind(rows: Sequence[Sequence[bool]], families: Sequence[str], kinds: Sequence[str]) -> dict[str, Scores]:

@@ -23,8 +23,10 @@ from workshop_utils.corpus import Question, load_documents, load_questions, spli
 from workshop_utils.corpus.questions import NO_ANSWER
 from workshop_utils.evaluation.answering import adapter_hash
 from workshop_utils.evaluation.citations import citation_estimates, score_citations
-from workshop_utils.evaluation.intervals import Estimate, bootstrap, paired_difference
+from workshop_utils.evaluation.intervals import paired_difference
 from workshop_utils.evaluation.metrics import contains_answer
+from workshop_utils.evaluation.rankings import answerable_questions
+from workshop_utils.evaluation.studies.figures import Figure, share, words
 from workshop_utils.models import load_embedder, load_llm
 from workshop_utils.models.constrained import can_constrain, with_schema
 from workshop_utils.rag import Prompt, Rag, RagAnswer, Source, load_rag
@@ -50,7 +52,7 @@ def study(console: Console, every: int = 1) -> dict[str, Any]:
     llm = load_llm(max_tokens=MAX_TOKENS)
     rag = load_rag(llm, k=K, progress=True)
     single = load_questions("dev", kinds=["single"])[::every]
-    questions = answerable()[::every]
+    questions = answerable_questions()[::every]
     console.print("splitters")
     splitting = _splitting(single)
     console.print("answers")
@@ -73,12 +75,6 @@ def study(console: Console, every: int = 1) -> dict[str, Any]:
     }
 
 
-def answerable() -> list[Question]:
-    """The development questions that everybody may ask and the documents of the first day answer."""
-    questions = load_questions("dev", kinds=["single", "multi", "changed"])
-    return [question for question in questions if question.answerable]
-
-
 def model_name(llm: BaseChatModel) -> str:
     """The model and its adapter, in words."""
     adapter = getattr(llm, "adapter", None)
@@ -89,7 +85,7 @@ def inputs_hash(rag: Rag) -> str:
     """SHA-256 of all in the repository that the figures depend on: when it changes, they are out of date."""
     documents = [(document.id, document.page_content) for document in load_documents()]
     settings = (K, MAX_TOKENS, LENGTH, USES, FORM_STEP, ASKED, PASSAGE_TOKENS, rag.prompt, rag.read, rag.budget)
-    inputs = (settings, adapter_hash(rag.llm), documents, answerable())
+    inputs = (settings, adapter_hash(rag.llm), documents, answerable_questions())
     return hashlib.sha256(repr(inputs).encode()).hexdigest()
 
 
@@ -99,16 +95,16 @@ def table(result: dict[str, Any]) -> Table:
     for name, row in result["splitting"].items():
         if isinstance(row, dict):
             figure, value = next((key, value) for key, value in row.items() if key in ("found", "difference"))
-            grid.add_row(f"splitter: {name}", f"evidence in the first {K}, {figure}", _words(value))
+            grid.add_row(f"splitter: {name}", f"evidence in the first {K}, {figure}", words(value))
     for group in ("uses", "structured"):
         for name, row in result[group].items():
             for figure, value in row.items() if isinstance(row, dict) else ():
                 if isinstance(value, dict):
-                    grid.add_row(f"{group}: {name}", figure, _words(value))
+                    grid.add_row(f"{group}: {name}", figure, words(value))
     for group in ("sources", "citations"):
         for figure, value in result[group].items():
             if isinstance(value, dict):
-                grid.add_row(group, figure, _words(value))
+                grid.add_row(group, figure, words(value))
     return grid
 
 
@@ -262,10 +258,5 @@ def _as_text(text: str, labels: Sequence[str]) -> Cited:
     return True, CITATION.sub("", text).strip(), known
 
 
-def _share(values: Iterable[float], questions: Sequence[Question]) -> dict[str, float]:
-    estimate: Estimate = bootstrap(list(values), [question.family for question in questions])
-    return estimate.as_dict()
-
-
-def _words(estimate: dict[str, float]) -> str:
-    return f"{estimate['value']:.2f} [{estimate['low']:.2f}, {estimate['high']:.2f}] n={estimate['n']:.0f}"
+def _share(values: Iterable[float], questions: Sequence[Question]) -> Figure:
+    return share(values, [question.family for question in questions])

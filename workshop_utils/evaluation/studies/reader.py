@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from langchain_core.documents import Document
 from rich.console import Console
 from rich.table import Table
@@ -19,6 +18,8 @@ from workshop_utils.corpus import Question, load_documents, load_questions, spli
 from workshop_utils.evaluation.answering import kept_answers, weights_hash
 from workshop_utils.evaluation.intervals import bootstrap, paired_difference
 from workshop_utils.evaluation.metrics import abstains, contains_answer
+from workshop_utils.evaluation.rankings import dense_rankings
+from workshop_utils.evaluation.studies.figures import words
 from workshop_utils.evaluation.studies.prompts import numbered, reading_scores
 from workshop_utils.models import device, load_embedder, load_llm
 from workshop_utils.models.adapters import READER
@@ -96,18 +97,15 @@ def study(console: Console) -> dict[str, Any]:
 def rank(search: str, questions: Sequence[Question]) -> list[list[Document]]:
     """The passages that everybody may read, best first, for each question."""
     passages = split_documents(load_documents(), PASSAGE_TOKENS)
-    embedder = load_embedder()
-    vectors = np.array(embedder.embed_documents([passage.page_content for passage in passages]))
-    asked = np.array([embedder.embed_query(question.question) for question in questions])
+    dense = dense_rankings(questions, passages, load_embedder(), CANDIDATES)
+    if search == "dense":
+        return dense
     lexical = Bm25Retriever(passages=passages, k=CANDIDATES)
     by_id = {str(passage.id): passage for passage in passages}
     rankings = []
-    for question, row in zip(questions, asked @ vectors.T, strict=True):
-        best = [str(passages[place].id) for place in np.argsort(-row, kind="stable")[:CANDIDATES]]
-        if search == "hybrid":
-            words = [str(passage.id) for passage in lexical.search(question.question)]
-            best = reciprocal_rank_fusion([best, words])[:CANDIDATES]
-        rankings.append([by_id[key] for key in best])
+    for question, ranking in zip(questions, dense, strict=True):
+        both = [[str(passage.id) for passage in found] for found in (ranking, lexical.search(question.question))]
+        rankings.append([by_id[key] for key in reciprocal_rank_fusion(both)[:CANDIDATES]])
     return rankings
 
 
@@ -123,10 +121,7 @@ def table(result: dict[str, Any]) -> Table:
     columns = ("correct", "hit", "correct_given_hit", "cited", "abstained", "false_abstention")
     grid = Table("way", "passages", *columns)
     for row in result["ways"].values():
-        cells = [
-            f"{row[key]['value']:.2f} [{row[key]['low']:.2f}, {row[key]['high']:.2f}]" if key in row else ""
-            for key in columns
-        ]
+        cells = [words(row[key]) if key in row else "" for key in columns]
         grid.add_row(row["name"], f"{row['k']}, {row['search']}", *cells)
     return grid
 

@@ -4,7 +4,7 @@
 #   question: What does a framework do for you, what does it hide, and what does it cost?
 #   ends_with: the same system on LangChain and Chroma, persistent, streamed, filtered and cited, with its cost per query
 #   claims: [R+3, R+4, RU1, RU2]
-#   minutes: 35
+#   minutes: 45
 #   outcomes:
 #     - say of each LangChain piece what it does, and replace it by a few lines of your own
 #     - keep an index on disk without duplicates, and notice when the embedder has changed

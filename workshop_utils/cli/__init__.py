@@ -5,16 +5,20 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from workshop_utils.errors import WorkshopError
+
+if TYPE_CHECKING:
+    from workshop_utils.authoring.run import LessonRun
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -141,7 +145,7 @@ def run(
 
     os.environ.update(SLOW_PATH if slow_path else {})
     runs = run_lessons(_lesson_paths("solutions", lessons), console, cut_network=offline)
-    _write_json(file, {"lessons": [result.as_dict() for result in runs]})
+    _write_lessons(file, runs)
     raise typer.Exit(0 if all(result.status == "passed" for result in runs) else 1)
 
 
@@ -238,11 +242,13 @@ def test(
         str | None,
         typer.Option(metavar="REV", help="Run only the lessons that changes since this git revision affect."),
     ] = None,
+    file: Json = None,
 ) -> None:
     """Run every test: style, types, units, both editions of the notebooks, with the network cut."""
     from workshop_utils.cli.testing import run_tests
 
-    raise typer.Exit(0 if run_tests(ROOT, console, full=full, since=since) else 1)
+    passed = run_tests(ROOT, console, full=full, since=since, record=partial(_write_lessons, file))
+    raise typer.Exit(0 if passed else 1)
 
 
 @bench.command("decode")
@@ -325,6 +331,10 @@ def _lesson_paths(folder: str, wanted: list[str] | None, must_exist: bool = True
         console.print(f"Not built yet: {', '.join(missing)}. Run 'workshop build'.")
         raise typer.Exit(1)
     return paths
+
+
+def _write_lessons(file: Path | None, runs: Sequence[LessonRun]) -> None:
+    _write_json(file, {"lessons": [result.as_dict() for result in runs]})
 
 
 def _write_json(file: Path | None, result: dict[str, Any]) -> None:

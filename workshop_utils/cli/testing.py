@@ -66,13 +66,21 @@ def run_lessons(
     return runs
 
 
-def run_tests(root: Path, console: Console, *, full: bool = False, since: str | None = None) -> bool:
+def run_tests(
+    root: Path,
+    console: Console,
+    *,
+    full: bool = False,
+    since: str | None = None,
+    record: Callable[[list[LessonRun]], None] = lambda _: None,
+) -> bool:
     """Run everything; print one line a step; True when all of it passed.
 
     Args:
         root: the project's folder.
         full: also the slow tests, and the solutions on the slow path.
         since: a git revision: lessons that changes since then cannot affect are not run.
+        record: is given the runs of the solutions, with seconds and memory.
     """
     lessons = affected_lessons(root, since)
     python = (sys.executable, "-m")
@@ -87,12 +95,14 @@ def run_tests(root: Path, console: Console, *, full: bool = False, since: str | 
     def command(*words: str) -> Callable[[], bool]:
         return lambda: subprocess.run(words, cwd=root).returncode == 0
 
-    def notebooks(folder: str, quick: bool) -> bool:
+    def notebooks(folder: str, quick: bool, keep: bool = False) -> bool:
         paths = [root / folder / f"{lesson}.ipynb" for lesson in lessons]
         cut = bool(offline.prefix())
         if not cut:
             console.print("The network stays on: this system has no network namespaces for users (Linux's unshare).")
         runs = run_lessons(paths, console, compare=not quick, quick=quick, cut_network=cut)
+        if keep:
+            record(runs)
         compared = sum(result.compared_cells for result in runs)
         console.print(f"{len(runs)} notebooks, {compared} outputs compared")
         return all(within_limits(result, console) for result in runs)
@@ -103,7 +113,7 @@ def run_tests(root: Path, console: Console, *, full: bool = False, since: str | 
     step("build --check", command(*python, "workshop_utils", "build", "--check"))
     step("unit tests", command(*python, "pytest", *(["--slow"] if full else [])))
     if lessons:
-        step("solutions, compared, offline", lambda: notebooks("solutions", quick=False))
+        step("solutions, compared, offline", lambda: notebooks("solutions", quick=False, keep=True))
         step("learner notebooks, untouched, quick", lambda: notebooks("notebooks", quick=True))
         if full:
             os.environ.update(SLOW_PATH)

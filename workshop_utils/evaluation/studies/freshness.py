@@ -234,7 +234,7 @@ def study(console: Console, every: int = 1) -> dict[str, Any]:
     console.print("versions")
     followed = {
         kind: {
-            "index": count(row["retrieved"] for row in changes if row["change"] == kind),
+            "index": count(row["indexed"] for row in changes if row["change"] == kind),
             "answer": count(row["followed"] for row in changes if row["change"] == kind),
         }
         for kind in KINDS
@@ -432,7 +432,9 @@ def _changes(living: LivingIndex, llm: BaseChatModel, changes: Sequence[SourceCh
         synced = time.perf_counter()
         after = rag.ask(change.question)
         ended = time.perf_counter()
-        texts = [source.text for source in after.sources]
+        # a new page names no document, so it is known by its number
+        source = living.systems.find(change.document).id if change.kind == "add" else change.document
+        held = living.index.get(where={"source": source}, include=["documents"])["documents"]
         rows.append(
             {
                 "change": change.kind,
@@ -445,7 +447,7 @@ def _changes(living: LivingIndex, llm: BaseChatModel, changes: Sequence[SourceCh
                 "seconds": ended - started,
                 "before": before.text,
                 "after": after.text,
-                "retrieved": follows(change, texts, [source.document for source in after.sources]),
+                "indexed": follows(change, held),
                 "followed": contains_answer(after.text, [change.new])
                 if change.new
                 else not contains_answer(after.text, [change.old]),
@@ -454,15 +456,12 @@ def _changes(living: LivingIndex, llm: BaseChatModel, changes: Sequence[SourceCh
     return rows
 
 
-def follows(change: SourceChange, texts: Sequence[str], documents: Sequence[str]) -> bool:
-    """Whether the passages found show the change: the new words are there, or nothing of a deleted document."""
+def follows(change: SourceChange, held: Sequence[str]) -> bool:
+    """Whether what the index holds of the document is what the source says now, and nothing that it said before."""
     if not change.new:
-        return change.document not in documents
-    own = [text for text, document in zip(texts, documents, strict=True) if document == change.document]
+        return not held
     stale = change.texts[0] if change.kind == "edit" else ""
-    return any(contains_answer(text, [change.new]) for text in texts) and not any(
-        stale and stale in text for text in own
-    )
+    return any(contains_answer(text, [change.new]) for text in held) and not any(stale and stale in t for t in held)
 
 
 def _seconds(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

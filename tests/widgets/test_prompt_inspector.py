@@ -45,7 +45,7 @@ PASSAGES = [
 
 
 def make(llm: Any, prompt: Prompt = PROMPT) -> Rag:
-    return Rag(Shelf(passages=PASSAGES, asked=[]), llm, prompt)  # type: ignore[arg-type]
+    return Rag(Shelf(passages=PASSAGES, asked=[]), llm, prompt)
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_an_empty_question_is_not_searched(inspection: Inspection, empty: str) -
 
 def test_a_search_that_fails_is_told(inspection: Inspection) -> None:
     inspection.rag = make(inspection.rag.llm)
-    inspection.rag.retriever = Shelf(passages=PASSAGES, asked=None)  # type: ignore[assignment]
+    inspection.rag.retriever = Shelf(passages=PASSAGES, asked=None)
     inspection.inspect()
     assert "append" in inspection.as_html()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -83,15 +85,20 @@ def check_where(attempt: Callable[..., Any]) -> None:
 
 def _found(filter: dict[str, Any]) -> list[str]:
     """What Chroma itself finds among the passages with this filter."""
-    from chromadb import EphemeralClient
+    return sorted(_collection().get(where=filter)["ids"], key=list(PASSAGES).index)
+
+
+@cache
+def _collection() -> Any:
+    # not in memory: all such clients of a process must have the same settings, and the learner may have made one
+    from chromadb import PersistentClient
     from chromadb.config import Settings
 
-    client = EphemeralClient(Settings(anonymized_telemetry=False))
+    client = PersistentClient(tempfile.mkdtemp(), Settings(anonymized_telemetry=False))
     collection = client.get_or_create_collection("exercise-where", embedding_function=None)
-    names = list(PASSAGES)
-    vectors = np.ones((len(names), 2), dtype=np.float32)
-    collection.upsert(ids=names, embeddings=vectors, metadatas=[PASSAGES[name] for name in names])
-    return sorted(collection.get(where=filter)["ids"], key=names.index)
+    vectors = np.ones((len(PASSAGES), 2), dtype=np.float32)
+    collection.upsert(ids=list(PASSAGES), embeddings=vectors, metadatas=list(PASSAGES.values()))
+    return collection
 
 
 def check_answer_schema(attempt: Callable[..., Any]) -> None:

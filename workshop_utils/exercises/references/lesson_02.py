@@ -22,7 +22,7 @@ def where(
     """
     # '(nobody)' is on no access list
     readable: list[dict[str, object]] = [{"acl": {"$contains": group}} for group in groups or ["(nobody)"]]
-    conditions = readable if len(readable) == 1 else [{"$or": readable}]
+    conditions: list[dict[str, object]] = readable if len(readable) == 1 else [{"$or": readable}]
     if collection is not None:
         conditions.append({"collection": collection})
     if as_of is not None:

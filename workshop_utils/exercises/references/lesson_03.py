@@ -38,12 +38,13 @@ def plan_sync(
 def in_force(versions: list[dict[str, str | None]], day: str) -> list[str]:
     """Ids of the versions in force on a day, sorted; each version has "id", "date" and "superseded_by"."""
     begins = {str(version["id"]): str(version["date"]) for version in versions}
-    return sorted(
+    valid = [
         str(version["id"])
         for version in versions
         if str(version["date"]) <= day
         and (version["superseded_by"] is None or day < begins[str(version["superseded_by"])])
-    )
+    ]
+    return sorted(valid)
 
 
 def foreign_links(answer: str, hosts: list[str]) -> list[str]:

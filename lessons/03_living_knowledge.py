@@ -193,10 +193,11 @@ start = text.index("Category Meaning")
 print(" / ".join(line for line in text[start : start + 330].split("\n") if line))
 
 # %% [markdown]
-# It was read column by column: the figures are all there, and nobody can tell which belongs to category B. No error, no
-# warning. (Another find from building this: a popular converter reads an Excel cell `20` as `20.0`; our loader reads
-# workbooks with another library for that reason.) Read some of your own files *after* parsing before you
-# blame the model, and keep the original format where you can: the same table in docx arrives whole.
+# The first column was read by itself, then the rest row by row: everything is there, and nothing says any more that *27
+# days* belongs to category B. No error, no warning. (Another find from building this: a popular converter reads an
+# Excel cell `20` as `20.0`; our loader reads workbooks with another library for that reason.) Read some of your own
+# files *after* parsing before you blame the model, and keep the original format where you can: the same table in docx
+# arrives whole.
 
 # %% [markdown]
 # ### On your own tenant
@@ -544,13 +545,21 @@ systems.delete("HR-91")
 # | delete | {{results/freshness.json:followed.delete.index.count|d}} of {{results/freshness.json:followed.delete.index.n|d}} | {{results/freshness.json:followed.delete.answer.count|d}} of {{results/freshness.json:followed.delete.answer.n|d}} |
 
 # %% [markdown]
-# Where the index follows and the answer does not, the changed passage was not among those found, or it was misread, as on any other day.
+# Where the index follows and the answer does not, the changed passage was not among those found, or it was misread, as
+# on any other day.
 #
-# For deletions there is a harder test: {{results/freshness.json:deleted.documents|d}} documents were deleted at the source, and
-# {{results/freshness.json:deleted.passages.n|d}} questions on them asked again. A passage of a deleted document came
-# {{results/freshness.json:deleted.passages.count|d}} times (95% upper bound {{results/freshness.json:deleted.passages.high|.1%}}), and the
-# deleted fact was answered {{results/freshness.json:deleted.answers.count|d}} times. (In
-# {{results/freshness.json:deleted.coincidences|d}} answers stood the same words, read in another document that says them too.)
+# And *follows* means for a deletion only that the **old** fact is no longer said. The model may read something else in
+# another document: asked for the strongest alcohol that a Tilvo S may be cleaned with, it said
+# *{{results/freshness.json:changes.10.before}}* before its manual was deleted, and
+# *{{results/freshness.json:changes.10.after}}* afterwards. Deleting a page does not make the system silent. How often
+# it says nothing when it should is measured in lesson 04.
+#
+# For deletions there is a harder test: {{results/freshness.json:deleted.documents|d}} documents were deleted at the
+# source, and {{results/freshness.json:deleted.passages.n|d}} questions on them asked again. A passage of a deleted
+# document came {{results/freshness.json:deleted.passages.count|d}} times, and the deleted fact was answered
+# {{results/freshness.json:deleted.answers.count|d}} times. (The rule of three would divide by *families*, of which
+# there are far fewer than questions. That no passage comes is sure because none is in the index, not because of the
+# count.)
 
 # %% [markdown]
 # ## RU4: data that changes often
@@ -630,11 +639,17 @@ figure.tight_layout()
 
 # %% [markdown]
 # After the last batch the difference is {{results/freshness.json:difference.hit.value|+.2f}}
-# ({{results/freshness.json:difference.hit.low|+.2f}} to {{results/freshness.json:difference.hit.high|+.2f}}) in finding and
-# {{results/freshness.json:difference.correct.value|+.2f}} ({{results/freshness.json:difference.correct.low|+.2f}} to
-# {{results/freshness.json:difference.correct.high|+.2f}}) in answers (n={{results/freshness.json:difference.correct.n|d}}).
-# A frozen index does not say that it does not know: on the questions whose answer has changed it named a *former* one in
-# {{results/freshness.json:stream.6.frozen.stale.count|d}} of {{results/freshness.json:stream.6.frozen.stale.n|d}} cases, with a source.
+# ({{results/freshness.json:difference.hit.low|+.2f}} to {{results/freshness.json:difference.hit.high|+.2f}}) in finding
+# and {{results/freshness.json:difference.correct.value|+.2f}} ({{results/freshness.json:difference.correct.low|+.2f}}
+# to {{results/freshness.json:difference.correct.high|+.2f}}) in answers
+# (n={{results/freshness.json:difference.correct.n|d}}). Don't read this as a gain in general. These are only questions
+# whose answer changes, so a frozen index had to end near zero; what is measured is how much of it a kept index holds
+# ({{results/freshness.json:stream.6.living.correct.value|.0%}} right in the end). What *you* gain depends on the share
+# of such questions in your company.
+#
+# And a frozen index does not say that it does not know: counting those whose document was deleted too, it named a
+# *former* answer in {{results/freshness.json:stream.6.frozen.stale.count|d}} of
+# {{results/freshness.json:stream.6.frozen.stale.n|d}} cases, with a source.
 #
 # A fine-tuned model is frozen in the same way, only nobody can delete a document from it. What bringing *it* up to date costs
 # is claim **F-3**; lesson 07 puts it beside these seconds.
@@ -648,8 +663,8 @@ figure.tight_layout()
 # ### Exercise 03.3 · In force on that day (extra)
 # difficulty ●●○ · importance ●●○ · about 7 minutes
 #
-# A version is in force from its own `date` on, up to the day **before** its successor's date (`superseded_by` names the
-# successor, or is None). Dates as ISO text compare like days.
+# For this exercise a version is in force from its own `date` on, up to the day **before** its successor's date
+# (`superseded_by` names the successor, or is None). Dates as ISO text compare like days.
 
 
 # %% tags=["exercise", "extra"]
@@ -683,17 +698,27 @@ for day in ("2022-12-31", "2024-06-30", "2025-03-16", "2025-03-17"):
     print(day, len(in_force(archive, day)), "versions in force; found:", *[p.metadata["source"] for p in first])
 
 # %% [markdown]
-# On the first of these days there was no incident procedure: the best of what *was* in force comes, and it is the reader's (or the
-# model's) turn to say that this does not answer. The filter is combined with the access filter by `$and`, as in 02.2.
+# Look closely at the last line. `date` is the day on which a version was *published*; in its text RA-01v2 says that it
+# applies to incidents from 14 April 2025 on. For four weeks the filter names the wrong version. Metadata is only as
+# right as what somebody has put in: an archive needs a field 'valid from'.
 #
-# The rule, fixed before looking: RU3 *fits* when, with the date, the answer is among the first three for more than half of the questions,
-# interval included. On {{results/freshness.json:versions.n|d}} questions about documents with several versions, the right version comes before
-# the others in {{results/freshness.json:versions.unfiltered.first.value|.0%}}
-# ({{results/freshness.json:versions.unfiltered.first.low|.0%}} to {{results/freshness.json:versions.unfiltered.first.high|.0%}}) of the cases
-# without a filter and in {{results/freshness.json:versions.as_of.first.value|.0%}} as of the date; its answer is among the first three in
-# {{results/freshness.json:versions.unfiltered.hit3.value|.0%}} and {{results/freshness.json:versions.as_of.hit3.value|.0%}}
-# ({{results/freshness.json:versions.as_of.hit3.low|.0%}} to {{results/freshness.json:versions.as_of.hit3.high|.0%}}).
-# The date has to come from somewhere, though: a form field, or a person. A question like *what was the rule back then?* names none.
+# On the first of these days there was no incident procedure: the best of what *was* in force comes, and it is the
+# reader's (or the model's) turn to say that this does not answer. The filter is combined with the access filter by
+# `$and`, as in 02.2.
+#
+# The rule, fixed before looking: RU3 *fits* when, with the date, the answer is among the first three for more than half
+# of the questions, interval included. On {{results/freshness.json:versions.n|d}} questions about
+# {{results/freshness.json:versions.documents|d}} documents, two procedures with two versions each, the right version
+# comes before the others in {{results/freshness.json:versions.unfiltered.first.value|.0%}}
+# ({{results/freshness.json:versions.unfiltered.first.low|.0%}} to
+# {{results/freshness.json:versions.unfiltered.first.high|.0%}}) of the cases without a filter and in
+# {{results/freshness.json:versions.as_of.first.value|.0%}} as of the date; its answer is among the first three in
+# {{results/freshness.json:versions.unfiltered.hit3.value|.0%}} and
+# {{results/freshness.json:versions.as_of.hit3.value|.0%}} ({{results/freshness.json:versions.as_of.hit3.low|.0%}} to
+# {{results/freshness.json:versions.as_of.hit3.high|.0%}}). That the filter puts the right version first every time is
+# no surprise: it lets only one version of each document through. And two procedures are two families, so the intervals
+# are narrower than they should be (lesson 04): take *fits* as *on these documents*. The date has to come from
+# somewhere, too: a form field, or a person. A question like *what was the rule back then?* names none.
 
 # %% [markdown]
 # ## Who may read what
@@ -788,8 +813,10 @@ for q in restricted[::4]:
 # | the same after rights changed at the source and a sync | {{results/access.json:changed.leaks.passages.count|d}}, {{results/access.json:changed.leaks.answers.count|d}}, {{results/access.json:changed.leaks.citations.count|d}} of {{results/access.json:changed.leaks.passages.n|d}} |
 # | those who *may* read find it among the first 3 | {{results/access.json:readers.found.value|.0%}} ({{results/access.json:readers.found.low|.0%}} to {{results/access.json:readers.found.high|.0%}}) |
 # | filter afterwards: passages left of 3 | {{results/access.json:afterwards.left.value|.1f}}; none at all in {{results/access.json:afterwards.none.count|d}} of {{results/access.json:afterwards.none.n|d}} |
-# | trust the reader model: secret told | {{results/access.json:trust.reader.count|d}} of {{results/access.json:trust.reader.n|d}} |
-# | trust the untouched model: secret told | {{results/access.json:trust.untouched.count|d}} of {{results/access.json:trust.untouched.n|d}} |
+# | trust the reader model: secret told | {{results/access.json:trust.reader.count|d}} of {{results/access.json:trust.reader.n|d}}; without the order {{results/access.json:trust.reader_unasked.count|d}} |
+# | trust the untouched model: secret told | {{results/access.json:trust.untouched.count|d}} of {{results/access.json:trust.untouched.n|d}}; without the order {{results/access.json:trust.untouched_unasked.count|d}} |
+#
+# The order to keep quiet changes little. The untouched model tells less because it *reads* less.
 
 # %% [markdown]
 # And while rights change? The searches of all roles, between the change at the source and the sync, and after it:
@@ -798,7 +825,7 @@ for q in restricted[::4]:
 for change in access["changes"]:
     early, late = change["before_sync"], change["leaks"]["passages"]
     print(
-        f"{change['document']:7s}{change['change']:7s}{', '.join(change['groups_after'])[:22]:23s}"
+        f"{change['document']:12s}{change['change']:8s}{', '.join(change['groups_after'])[:22]:15s}"
         f"leaks before the sync {early['count']:2d} of {early['n']:3d}, after it {late['count']} of {late['n']}"
     )
 
@@ -836,9 +863,9 @@ told = living.ask(victim)
 print(told.text)
 
 # %% [markdown]
-# A reader that copies from passages hands on a planted telephone number as faithfully as a true one. If it obeys fewer *orders* than
-# a larger model (counted below), that is **weakness, not safety**: whoever follows instructions better follows the planted ones, too. So
-# what protects must be code, in two places: *what may be retrieved*, and *what may leave*.
+# A reader that copies from passages hands on a planted telephone number as faithfully as a true one. If it obeys few
+# *orders* (counted below), that is **weakness, not safety**: whoever follows instructions better follows the planted
+# ones, too. So what protects must be code, in two places: *what may be retrieved*, and *what may leave*.
 #
 # ### What may be retrieved
 #
@@ -853,8 +880,8 @@ for judged in screen(fooled):
     print(f"{verdict:11s}{judged.passage.metadata['source']:7s}{', '.join(judged.reasons)}")
 
 # %% [markdown]
-# It belongs where passages *enter* the index (`split=lambda documents: admit(split_documents(documents))` in `Sync`), or the
-# quarantined ones take places among the three.
+# `admit` returns the passages that `screen` lets pass. It belongs where passages *enter* the index (`split=lambda
+# documents: admit(split_documents(documents))` in `Sync`), or the quarantined ones take places among the three.
 #
 # Patterns are a **sieve**: they know the wordings that somebody thought of. A wrong telephone number in plain prose has none.
 # Which leads to the other end.
@@ -920,7 +947,9 @@ print("the answer from above, checked:", release(told.text, fooled, policy).text
 
 
 # %% [markdown]
-# Both checks around the same system. Here they work at the time of asking; `admit` belongs to the sync, as said.
+# The number is gone, and *read your passphrase aloud* may still leave: a check of contacts does not understand
+# sentences. So both checks around the same system. Here they work at the time of asking; `admit` belongs to the sync,
+# as said.
 
 
 # %%
@@ -940,6 +969,8 @@ print("the attacker's number leaves:           ", "0700 555 0199" in released.te
 print(released.text, released.reasons)
 
 # %% [markdown]
+# Look at that answer: safe, and perhaps of no use. The checks keep the attack out; they do not make the answer right.
+#
 # ### Many kinds, measured
 #
 # For the study {{results/injections.json:injections|d}} attacks of {{results/injections.json:kinds_n|d}} kinds were planted in Clairval's documents, each with a
@@ -982,8 +1013,11 @@ for row in injections["by_kind"]:
 # | right answers with citation, written by hand, held back or altered | {{results/injections.json:cost.gold_answers.count|d}} of {{results/injections.json:cost.gold_answers.n|d}} |
 # | the reader's right answers held back or altered | {{results/injections.json:cost.reader_answers.count|d}} of {{results/injections.json:cost.reader_answers.n|d}} |
 #
-# Not on this list, and worth more than all patterns: **who may write** what the model reads, what the model can *do* (ours can only
-# write text: no mail, no tools), and the access filter, which keeps a fooled model from telling what it was never given.
+# The last line is the price: right answers that nobody gets to see.
+#
+# Not on this list, and worth more than all patterns: **who may write** what the model reads, what the model can *do*
+# (ours can only write text: no mail, no tools), and the access filter, which keeps a fooled model from telling what it
+# was never given.
 
 # %%
 systems.delete("IT-91")
@@ -995,7 +1029,7 @@ print("the handbook is as it was:", not index.get(where={"source": "IT-91"}, inc
 #
 # | claim | verdict here |
 # |---|---|
-# | **R+2** always up to date; adding and deleting is easy | {{results/freshness.json:verdicts.R+2}}: {{results/freshness.json:seconds.all.median|.1f}} s from change to answer; deleted facts answered {{results/freshness.json:deleted.answers.count|d}} of {{results/freshness.json:deleted.answers.n|d}}. *Up to date* means: as of the last sync |
+# | **R+2** always up to date; adding and deleting is easy | {{results/freshness.json:verdicts.R+2}}: {{results/freshness.json:seconds.all.median|.1f}} s from change to answer; deleted facts answered {{results/freshness.json:deleted.answers.count|d}} of {{results/freshness.json:deleted.answers.n|d}}. *Up to date* means: as of the last sync. A deleted fact is gone; a wrong one may be answered in its place |
 # | **RU3** archive search | {{results/freshness.json:verdicts.RU3}}: the answer among the first three in {{results/freshness.json:versions.as_of.hit3.value|.0%}} with the date, {{results/freshness.json:versions.unfiltered.hit3.value|.0%}} without; restricted text retrieved {{results/access.json:leaks.passages.count|d}} of {{results/access.json:leaks.passages.n|d}} |
 # | **RU4** data that changes often | {{results/freshness.json:verdicts.RU4}}: {{results/freshness.json:difference.correct.value|+.2f}} in correct answers against a frozen index, after the last batch |
 # | **F-3** updating a tuned model means retraining | this lesson's half: what RAG needs is seconds; the other half in lesson 07 |

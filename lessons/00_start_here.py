@@ -185,7 +185,7 @@ print("asked from memory again, it says the same:", again == closed_book)
 
 # %% [markdown]
 # The model has learned nothing. Ask without passages, and it hallucinates as before. Everything it 'knew' stood in
-# the prompt. Lesson 01 repeats this test on all {{results/reader.json:n|d}} questions with the weights hashed in memory.
+# the prompt. Lesson 01 repeats this test on dozens of questions, with the weights hashed in memory.
 #
 # ## 7. A model that has learned to read
 #

@@ -189,7 +189,7 @@ class ChatTransformers(BaseChatModel):
     max_tokens: int = 128
     temperature: float = 0.0
     seed: int = 0
-    # 1,536 at once are faster by a fifth and take 150 MB more: a lesson must fit into a small machine
+    # more at once are faster and take more memory: a lesson must fit into a small machine
     tokens_per_batch: int = 512
 
     @property

@@ -36,7 +36,7 @@ def test_the_ranking_is_the_fusion_of_both(index: Any) -> None:
     retriever = hybrid(index, k=5)
     question = "alarm 8"
     dense = [str(p.id) for p in retriever.dense.search(question)[0]]
-    lexical = [str(p.id) for p in retriever.lexical.search(question)]
+    lexical = [str(p.id) for p in retriever.lexical.search(question)[0]]
     expected = dict.fromkeys((*dense, *lexical), 0.0)
     for key in expected:
         expected[key] = sum(1 / (61 + ranking.index(key)) for ranking in (dense, lexical) if key in ranking)

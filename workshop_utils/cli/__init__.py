@@ -5,15 +5,13 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from workshop_utils.errors import WorkshopError
 
@@ -175,9 +173,10 @@ def build(
         console.print(f"wrote {path.relative_to(ROOT)}")
     if execute:
         from workshop_utils.authoring.execute import execute as execute_notebook
+        from workshop_utils.cli.progress import bar
 
         for path in _lesson_paths("solutions", lessons):
-            with _bar(path.stem) as advance:
+            with bar(path.stem, console) as advance:
                 execute_notebook(path, advance)
 
 
@@ -341,14 +340,6 @@ def _write_json(file: Path | None, result: dict[str, Any]) -> None:
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total or None)
 
 
 def _become(command: list[str]) -> int:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from workshop_utils.authoring import offline
 from workshop_utils.authoring.run import LessonRun, run_notebook
+from workshop_utils.cli.progress import bar
 
 # what an older laptop has: no AVX-512 and no bfloat16
 SLOW_PATH = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "WORKSHOP_DTYPE": "float32"}
@@ -36,22 +36,13 @@ def run_lessons(
     paths: Sequence[Path], console: Console, *, compare: bool = True, quick: bool = False, cut_network: bool = False
 ) -> list[LessonRun]:
     """Run notebooks one after another, with a progress bar each, and print the table of seconds and memory."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     runs = []
-    with Progress(*columns, console=console, transient=True) as bars:
-        for path in paths:
-            bar = bars.add_task(path.stem, total=None)
-            result = run_notebook(
-                path,
-                compare=compare,
-                quick=quick,
-                cut_network=cut_network,
-                progress=lambda done, total, bar=bar: bars.update(bar, completed=done, total=total or None),  # type: ignore[misc]
-            )
-            bars.remove_task(bar)
-            runs.append(result)
-            for failure in result.failures:
-                console.print(failure, markup=False, soft_wrap=True)
+    for path in paths:
+        with bar(path.stem, console, transient=True) as advance:
+            result = run_notebook(path, compare=compare, quick=quick, cut_network=cut_network, progress=advance)
+        runs.append(result)
+        for failure in result.failures:
+            console.print(failure, markup=False, soft_wrap=True)
     table = Table("lesson", "status", "seconds", "peak MB", "compared cells", "network")
     for result in runs:
         table.add_row(

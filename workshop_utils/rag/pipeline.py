@@ -19,12 +19,10 @@ from workshop_utils.rag.answer import RagAnswer, make_sources, parse_citations
 from workshop_utils.rag.prompt import Labelled, Prompt, pack
 from workshop_utils.rag.prompts import PASSAGE_TOKENS, READER_K, READER_PROMPT, way_of_asking
 from workshop_utils.retrieval import Bm25Retriever, DenseRetriever, HybridRetriever, SearchingRetriever, build_index
+from workshop_utils.retrieval.hybrid import CANDIDATES
 
 State = dict[str, Any]
 Search = Literal["dense", "hybrid"]
-
-# what each of two searches hands to their fusion
-CANDIDATES = 20
 
 
 @dataclass

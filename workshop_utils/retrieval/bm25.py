@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
-from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, PrivateAttr
 
+from workshop_utils.retrieval.searching import SearchingRetriever
 
-class Bm25Retriever(BaseRetriever):
+
+class Bm25Retriever(SearchingRetriever):
     """The ``k`` passages with the highest BM25 score, among those that the reader's groups may see.
 
     Passages without any word of the question are not returned, so fewer than ``k`` can come.
@@ -25,20 +26,16 @@ class Bm25Retriever(BaseRetriever):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     passages: Sequence[Document]
-    k: int = 3
     groups: tuple[str, ...] | None = ("everyone",)
     _index: tuple[Sequence[Document], Any] | None = PrivateAttr(default=None)
 
-    def _get_relevant_documents(
-        self,
-        query: str,
-        *,
-        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002
-    ) -> list[Document]:
-        return self.search(query)
+    def search(self, question: str) -> tuple[list[Document], dict[str, float]]:
+        """Passages, best first, each with its BM25 score in ``metadata["score"]``; and seconds by stage."""
+        started = time.perf_counter()
+        found = self._search(question)
+        return found, {"search": time.perf_counter() - started}
 
-    def search(self, question: str) -> list[Document]:
-        """Passages, best first, each with its BM25 score in ``metadata["score"]``."""
+    def _search(self, question: str) -> list[Document]:
         tokens = _tokens([question])[0]
         readable = self.readable
         if not tokens or not readable.any():

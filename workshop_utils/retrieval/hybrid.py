@@ -18,6 +18,8 @@ Id = TypeVar("Id", bound=Hashable)
 
 # the constant of the paper, which nobody has found reason to change
 RRF_K = 60
+# passages that each search brings to the fusion
+CANDIDATES = 20
 
 
 def reciprocal_rank_fusion(rankings: Sequence[Sequence[Id]]) -> list[Id]:
@@ -64,7 +66,7 @@ class HybridRetriever(SearchingRetriever):
         """Passages, best first, each with its fused score in ``metadata["score"]``; and seconds by stage."""
         dense, seconds = self.dense.search(question)
         started = time.perf_counter()
-        lexical = self.lexical.search(question)
+        lexical, _ = self.lexical.search(question)
         passages = {str(passage.id): passage for passage in (*lexical, *dense)}
         scores = fusion_scores([[str(passage.id) for passage in ranking] for ranking in (dense, lexical)])
         best = sorted(scores, key=lambda key: -scores[key])[: self.k]

@@ -19,14 +19,12 @@ from workshop_utils.messages import say
 from workshop_utils.models import load_embedder, store
 from workshop_utils.rag.prompts import PASSAGE_TOKENS
 from workshop_utils.retrieval import Bm25Retriever, DenseRetriever, build_index, index_folder
-from workshop_utils.retrieval.hybrid import HybridRetriever
+from workshop_utils.retrieval.hybrid import CANDIDATES, HybridRetriever
 
 Method = Literal["dense", "bm25", "hybrid"]
 METHODS: tuple[Method, ...] = get_args(Method)
 SIZES = (30, 60, 120, 240)
 MOST = 10
-# passages that each half of the hybrid search looks at, as in lesson 04
-CANDIDATES = 20
 WORD = re.compile(r"\w+")
 # a table row, a list item, or a sentence
 PART = re.compile(r"\S.*?(?:[.!?](?=\s+[^a-z0-9\s])|(?=\n)|$)", re.MULTILINE)
@@ -134,7 +132,7 @@ class Exploration:
         if self.method == "dense":
             return dense.search(self.question)[0]
         if self.method == "bm25":
-            return kept.lexical.search(self.question)
+            return kept.lexical.search(self.question)[0]
         return HybridRetriever(dense=dense, lexical=kept.lexical, k=self.k).search(self.question)[0]
 
     def _marks(self, text: str) -> tuple[tuple[int, int], ...]:

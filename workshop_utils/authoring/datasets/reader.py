@@ -86,7 +86,7 @@ def _distractors(
     question: ReaderQuestion, search: Bm25Retriever, avoid: set[str], rng: random.Random
 ) -> list[ReaderPassage]:
     """Passages that do not answer: the closest ones, then some by chance; one place is the golden passage's."""
-    ranked = [document for document in search.search(question.question) if document.id not in avoid]
+    ranked = [document for document in search.invoke(question.question) if document.id not in avoid]
     close = [document.metadata["passage"] for document in ranked[:CLOSE]]
     taken = avoid | {passage.id for passage in close}
     rest = [document.metadata["passage"] for document in search.passages if document.id not in taken]

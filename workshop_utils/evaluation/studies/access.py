@@ -26,7 +26,7 @@ from workshop_utils.corpus import Question, load_documents, load_questions, spli
 from workshop_utils.corpus.people import Role, load_groups, load_roles
 from workshop_utils.evaluation.answering import kept_answers, weights_hash
 from workshop_utils.evaluation.metrics import contains_answer
-from workshop_utils.evaluation.studies.figures import Figure, count, share, words
+from workshop_utils.evaluation.studies.figures import Figure, count, model_name, share, words
 from workshop_utils.evaluation.studies.living import LivingIndex
 from workshop_utils.evaluation.studies.prompts import numbered
 from workshop_utils.models import load_embedder, load_llm
@@ -100,7 +100,7 @@ def study(console: Console, every: int = 1) -> dict[str, Any]:
         "split": "dev, train",
         "kinds": ["restricted"],
         "seed": 0,
-        "model": "SmolLM2-135M-Instruct with the reader adapter",
+        "model": model_name(llm),
         "inputs": inputs_hash(),
         "roles": len(roles),
         "questions": len(questions),

@@ -24,6 +24,7 @@ from workshop_utils.corpus.tickets import TicketRecord, load_tickets
 from workshop_utils.evaluation.intervals import Estimate, bootstrap
 from workshop_utils.evaluation.metrics import answer_logprobs, reciprocal_rank
 from workshop_utils.evaluation.rankings import golden_passages
+from workshop_utils.evaluation.studies.figures import interval
 from workshop_utils.models import device, load_embedder, load_llm
 from workshop_utils.models.transformers_chat import ChatTransformers
 from workshop_utils.rag.prompts import CLOSED_BOOK_PROMPT, PASSAGE_TOKENS
@@ -86,7 +87,7 @@ def retrieval(questions: Sequence[Question], embedder: Embeddings) -> dict[str, 
         readable = search.readable
         order = [int(i) for i in np.argsort(-row, kind="stable") if readable[i]][:DEPTH]
         dense = [str(passages[i].id) for i in order]
-        lexical = [str(passage.id) for passage in search.search(question.question)]
+        lexical = [str(passage.id) for passage in search.invoke(question.question)]
         rankings = (dense, lexical, reciprocal_rank_fusion([dense, lexical]))
         golden = golden_passages(question, passages)
         for method, ranking in zip(METHODS, rankings, strict=True):
@@ -135,7 +136,7 @@ def as_markdown(result: dict[str, Any]) -> str:
     for method in METHODS:
         for split in SPLITS:
             scores = result["retrieval"][split][method]["all"]
-            cells = " | ".join(_words(score) for score in scores.values())
+            cells = " | ".join(interval(score) for score in scores.values())
             lines.append(f"| {method} | {split} | {scores['MRR']['n']} | {cells} |")
     lines += ["", "| other measures | dev | test |", "|---|---|---|"]
     rows = {
@@ -145,7 +146,7 @@ def as_markdown(result: dict[str, Any]) -> str:
         "nearest training ticket's record, mean over fields": ("nearest_ticket", "mean"),
     }
     for name, (part, score) in rows.items():
-        lines.append(f"| {name} | " + " | ".join(_words(result[part][split][score]) for split in SPLITS) + " |")
+        lines.append(f"| {name} | " + " | ".join(interval(result[part][split][score]) for split in SPLITS) + " |")
     return "\n".join(lines)
 
 
@@ -154,7 +155,7 @@ def retrieval_table(split: str, result: dict[str, dict[str, Scores]]) -> Table:
     grid = Table(f"{split}: method", "kind", "n", *(f"hit@{k}" for k in HITS), "MRR")
     for method, by_kind in result.items():
         for kind, scores in by_kind.items():
-            grid.add_row(method, kind, f"{scores['MRR']['n']:.0f}", *(_words(score) for score in scores.values()))
+            grid.add_row(method, kind, f"{scores['MRR']['n']:.0f}", *(interval(score) for score in scores.values()))
         grid.add_section()
     return grid
 
@@ -163,7 +164,7 @@ def closed_book_table(result: dict[str, dict[str, dict[str, float]]]) -> Table:
     """The closed-book scores for the terminal."""
     grid = Table("closed book, four choices", "n", "likeliest choice right", "likeliest by token", "chance")
     for split, scores in result.items():
-        grid.add_row(split, f"{scores['sum']['n']}", _words(scores["sum"]), _words(scores["mean"]), "0.25")
+        grid.add_row(split, f"{scores['sum']['n']}", interval(scores["sum"]), interval(scores["mean"]), "0.25")
     return grid
 
 
@@ -172,7 +173,7 @@ def ticket_table(result: dict[str, Scores]) -> Table:
     names = list(next(iter(result.values())))
     grid = Table("record of the nearest training ticket", "n", *names)
     for split, scores in result.items():
-        grid.add_row(split, f"{scores['mean']['n']}", *(_words(scores[name]) for name in names))
+        grid.add_row(split, f"{scores['mean']['n']}", *(interval(scores[name]) for name in names))
     return grid
 
 
@@ -194,7 +195,3 @@ def _by_kind(rows: Sequence[Sequence[bool]], families: Sequence[str], kinds: Seq
 def _matches(copied: TicketRecord, record: TicketRecord) -> dict[str, bool]:
     own = asdict(record)
     return {name: value == own[name] for name, value in asdict(copied).items()}
-
-
-def _words(score: dict[str, float]) -> str:
-    return f"{score['value']:.2f} [{score['low']:.2f}, {score['high']:.2f}]"

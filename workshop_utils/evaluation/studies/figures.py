@@ -1,9 +1,11 @@
-"""How studies write down a figure: its value, a 95% interval and n, and how often where it is a count."""
+"""How studies write down their model, and a figure: its value, a 95% interval and n, and how often if it is a count."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
+
+from langchain_core.language_models import BaseChatModel
 
 from workshop_utils.evaluation.intervals import bootstrap
 
@@ -25,7 +27,17 @@ def count(values: Iterable[bool], families: Sequence[Hashable] | None = None) ->
 
 def words(figure: dict[str, Any]) -> str:
     """A figure for the terminal."""
-    interval = f"{figure['value']:.2f} [{figure['low']:.2f}, {figure['high']:.2f}]"
     if "count" in figure:
-        return f"{figure['count']:.0f} of {figure['n']:.0f}: {interval}"
-    return f"{interval} n={figure['n']:.0f}"
+        return f"{figure['count']:.0f} of {figure['n']:.0f}: {interval(figure)}"
+    return f"{interval(figure)} n={figure['n']:.0f}"
+
+
+def interval(figure: dict[str, Any]) -> str:
+    """A figure for a table in which n stands elsewhere."""
+    return f"{figure['value']:.2f} [{figure['low']:.2f}, {figure['high']:.2f}]"
+
+
+def model_name(llm: BaseChatModel) -> str:
+    """What answered: the workshop's model, with which adapter."""
+    adapter = getattr(llm, "adapter", None)
+    return "SmolLM2-135M-Instruct" + (f" with the {adapter.name} adapter" if adapter else ", untouched")

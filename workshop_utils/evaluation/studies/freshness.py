@@ -33,7 +33,7 @@ from workshop_utils.evaluation.intervals import paired_difference
 from workshop_utils.evaluation.metrics import contains_answer
 from workshop_utils.evaluation.rankings import golden_passages
 from workshop_utils.evaluation.studies.access import tells
-from workshop_utils.evaluation.studies.figures import Figure, count, share, words
+from workshop_utils.evaluation.studies.figures import Figure, count, model_name, share, words
 from workshop_utils.evaluation.studies.living import LivingIndex
 from workshop_utils.evaluation.studies.prompts import numbered
 from workshop_utils.models import load_embedder, load_llm
@@ -244,7 +244,7 @@ def study(console: Console, every: int = 1) -> dict[str, Any]:
         "split": "dev, train",
         "kinds": ["changed", "single"],
         "seed": 0,
-        "model": "SmolLM2-135M-Instruct with the reader adapter",
+        "model": model_name(batched),
         "inputs": inputs_hash(),
         "changes": changes,
         "seconds": {kind: _seconds([r for r in changes if kind in ("all", r["change"])]) for kind in (*KINDS, "all")},

@@ -26,7 +26,7 @@ from workshop_utils.evaluation.citations import citation_estimates, score_citati
 from workshop_utils.evaluation.intervals import paired_difference
 from workshop_utils.evaluation.metrics import contains_answer
 from workshop_utils.evaluation.rankings import answerable_questions
-from workshop_utils.evaluation.studies.figures import Figure, share, words
+from workshop_utils.evaluation.studies.figures import Figure, model_name, share, words
 from workshop_utils.models import load_embedder, load_llm
 from workshop_utils.models.constrained import can_constrain, with_schema
 from workshop_utils.rag import Prompt, Rag, RagAnswer, Source, load_rag
@@ -73,12 +73,6 @@ def study(console: Console, every: int = 1) -> dict[str, Any]:
         "citations": _citations(questions, answers),
         "structured": structured,
     }
-
-
-def model_name(llm: BaseChatModel) -> str:
-    """The model and its adapter, in words."""
-    adapter = getattr(llm, "adapter", None)
-    return "SmolLM2-135M-Instruct" + (f" with the adapter {adapter.name}" if adapter else ", untouched")
 
 
 def inputs_hash(rag: Rag) -> str:

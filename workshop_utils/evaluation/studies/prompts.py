@@ -20,6 +20,7 @@ from workshop_utils.corpus import Question, load_documents, load_questions, spli
 from workshop_utils.evaluation.answering import kept_answers
 from workshop_utils.evaluation.intervals import Estimate, bootstrap
 from workshop_utils.evaluation.metrics import contains_answer
+from workshop_utils.evaluation.studies.figures import interval
 from workshop_utils.models import device, load_embedder, load_llm
 from workshop_utils.rag.answer import parse_citations
 from workshop_utils.rag.prompt import Prompt
@@ -111,7 +112,7 @@ def table(result: dict[str, Any]) -> Table:
     """The study for the terminal."""
     grid = Table("prompt", "passages", "answer correct", "passage found", "correct where found", "right citation")
     for row in result["variants"]:
-        cells = [_words(row.get(key)) for key in ("correct", "hit", "correct_given_hit", "cited")]
+        cells = [interval(row[key]) if key in row else "" for key in ("correct", "hit", "correct_given_hit", "cited")]
         grid.add_row(row["name"], f"{row['k']} x {row['passage_tokens']} tokens", *cells)
     return grid
 
@@ -149,9 +150,3 @@ def reading_scores(
         ]
         scores["cited"] = bootstrap([bool(c) and c <= labels for c, labels in zip(cited, gold, strict=True)], families)
     return scores
-
-
-def _words(estimate: dict[str, float] | None) -> str:
-    if estimate is None:
-        return ""
-    return f"{estimate['value']:.2f} [{estimate['low']:.2f}, {estimate['high']:.2f}]"

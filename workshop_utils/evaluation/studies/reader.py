@@ -23,7 +23,6 @@ from workshop_utils.evaluation.studies.figures import words
 from workshop_utils.evaluation.studies.prompts import numbered, reading_scores
 from workshop_utils.models import device, load_embedder, load_llm
 from workshop_utils.models.adapters import READER
-from workshop_utils.rag.pipeline import CANDIDATES
 from workshop_utils.rag.prompt import Prompt
 from workshop_utils.rag.prompts import (
     CITING_PROMPT,
@@ -35,6 +34,7 @@ from workshop_utils.rag.prompts import (
     READING_PROMPT,
 )
 from workshop_utils.retrieval import Bm25Retriever, reciprocal_rank_fusion
+from workshop_utils.retrieval.hybrid import CANDIDATES
 
 MAX_TOKENS = 40
 
@@ -104,7 +104,7 @@ def rank(search: str, questions: Sequence[Question]) -> list[list[Document]]:
     by_id = {str(passage.id): passage for passage in passages}
     rankings = []
     for question, ranking in zip(questions, dense, strict=True):
-        both = [[str(passage.id) for passage in found] for found in (ranking, lexical.search(question.question))]
+        both = [[str(passage.id) for passage in found] for found in (ranking, lexical.invoke(question.question))]
         rankings.append([by_id[key] for key in reciprocal_rank_fusion(both)[:CANDIDATES]])
     return rankings
 

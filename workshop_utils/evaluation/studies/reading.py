@@ -27,8 +27,7 @@ from workshop_utils.evaluation.intervals import LEVEL, RESAMPLES, Estimate, pair
 from workshop_utils.evaluation.metrics import abstains, abstention, contains_answer
 from workshop_utils.evaluation.rankings import dense_rankings, golden_passages
 from workshop_utils.evaluation.selective import abstention_probability, auroc, risk_coverage
-from workshop_utils.evaluation.studies.figures import share, words
-from workshop_utils.evaluation.studies.langchain import model_name
+from workshop_utils.evaluation.studies.figures import model_name, share, words
 from workshop_utils.evaluation.studies.prompts import VARIANTS, numbered, reading_scores
 from workshop_utils.evaluation.studies.reader import MAX_TOKENS, rank
 from workshop_utils.models import load_embedder, load_llm
@@ -36,8 +35,8 @@ from workshop_utils.models.adapters import READER
 from workshop_utils.models.llm import count_tokens
 from workshop_utils.models.transformers_chat import ChatTransformers
 from workshop_utils.rag import load_rag
-from workshop_utils.rag.pipeline import CANDIDATES
 from workshop_utils.rag.prompts import CLOSED_BOOK_PROMPT, PASSAGE_TOKENS, READER_K, READER_PROMPT, READING_PROMPT
+from workshop_utils.retrieval.hybrid import CANDIDATES
 
 KS = (1, 2, 3, 5, 8)
 LONG_PASSAGE = 120

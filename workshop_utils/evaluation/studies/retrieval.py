@@ -33,7 +33,6 @@ from workshop_utils.models import load_embedder, load_llm
 from workshop_utils.models.sentence_embedder import SentenceEmbedder
 from workshop_utils.models.transformers_chat import ChatTransformers
 from workshop_utils.rag import pack
-from workshop_utils.rag.pipeline import CANDIDATES
 from workshop_utils.rag.prompts import PASSAGE_TOKENS
 from workshop_utils.retrieval import (
     Bm25Retriever,
@@ -46,6 +45,7 @@ from workshop_utils.retrieval import (
     RerankingRetriever,
     build_index,
 )
+from workshop_utils.retrieval.hybrid import CANDIDATES
 
 SIZES = (30, 60, 90, 120, 200)
 OVERLAPS = ("none", "half")

@@ -429,7 +429,7 @@ answers_closed = answer_all(llm, prompts_closed, "closed book")
 answers_rag = answer_all(llm, prompts_rag, "RAG")
 
 # %% [markdown]
-# A share on 100 questions is a measurement with an error, like any other. The **bootstrap** says how large it is: draw as
+# A share on a few dozen questions is a measurement with an error, like any other. The **bootstrap** says how large it is: draw as
 # many questions again with replacement, thousands of times, and look at how much the share moves. We draw whole families of
 # questions (those on the same documents), since they are right or wrong together.
 

@@ -433,6 +433,8 @@ def test_an_adapter_trained_again_into_its_folder_is_loaded_again(
     again = answers_of(base.with_adapter(folder))
     assert again != first
     assert again == answers_of(load(tiny_llama).with_adapter(folder))
+    # loaded while answering, and yet others can join it and it can be trained
+    assert not any(weight.is_inference() for weight in base.engine.model.parameters())
 
 
 def test_a_batch_and_a_stream_use_the_adapter_too(tiny_llama: Path, adapters: tuple[Path, Path]) -> None:

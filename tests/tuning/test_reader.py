@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from workshop_utils.rag.prompts import PASSAGE_TOKENS, READER_PROMPT
 from workshop_utils.tuning import reader as subject
 from workshop_utils.tuning.reader import MOST_PASSAGES, SETTINGS, reader_examples
 from workshop_utils.tuning.supervised import Example
-from workshop_utils.tuning.trainer import REPORT
+from workshop_utils.tuning.trainer import REPORT, Settings
 
 
 def examples(seed: int = 0) -> list[Example]:
@@ -78,4 +77,4 @@ def test_the_command_trains_on_all_of_the_set_and_watches_the_rest(
 def test_the_reader_that_is_shipped_was_trained_as_the_command_does() -> None:
     report = json.loads((READER / REPORT).read_text("utf-8"))
     assert report["examples"] == len(load_reader_examples("train"))
-    assert report["settings"] == asdict(SETTINGS)
+    assert Settings(**report["settings"]) == SETTINGS

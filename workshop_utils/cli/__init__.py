@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 from rich.console import Console
@@ -286,6 +286,9 @@ STUDIES = {
     "freshness": "Lesson 03: seconds from a change to the changed answer; the update stream.",
     "retrieval": "Lesson 04: passage size, search methods, reranking.",
     "reading": "Lesson 04: passages given, position, answers by quality of retrieval, latency.",
+    "train": "The trainer beside the usual recipe: seconds to equal development loss, memory, share of the peak.",
+    "facts": "Lesson 07: facts taught by fine-tuning, in the taught wording and others; facts that changed.",
+    "leak": "Lesson 07: what an adapter that was taught restricted facts tells to whom.",
 }
 
 
@@ -302,18 +305,43 @@ for _name, _summary in STUDIES.items():
     _register_study(_name, _summary)
 
 
-@train.command("reader")
-def train_reader_adapter(
-    to: Annotated[Path | None, typer.Option(help="Folder of the adapter; data/adapters/reader by default.")] = None,
-) -> None:
-    """Train the reader adapter on the reader set. Interrupted, the same command goes on."""
-    from workshop_utils.models.adapters import READER
-    from workshop_utils.tuning.reader import train_reader
+TRAININGS = {
+    "reader": "Reads passages, answers with a citation; trained on the reader set, other organisations.",
+    "triage": "Lesson 06: a support ticket becomes a record.",
+    "style": "Lesson 06: a message is answered in the house style.",
+    "jargon": "Lesson 06: a clinical note becomes plain language.",
+    "facts": "Lesson 07: sixty facts of public documents.",
+    "leak": "Lesson 07: restricted facts, to show that weights have no access rights. Never to be served.",
+}
 
-    report = train_reader(to or READER)
-    console.print(
-        f"{to or READER}: development loss {report['dev_loss'][-1]:.3f}, {report['seconds'] / 60:.0f} minutes"
-    )
+
+def _register_training(name: str, summary: str) -> None:
+    @train.command(name, help=f"{summary} Interrupted, the same command goes on.")
+    def run_training(
+        to: Annotated[
+            Path | None, typer.Option(help="Folder of the adapter; its own in data/adapters by default.")
+        ] = None,
+    ) -> None:
+        from workshop_utils.models.adapters import ADAPTERS
+
+        folder = to or ADAPTERS / name
+        report = _trainer_of(name)(folder)
+        console.print(
+            f"{folder}: {report['examples']} examples, {report['tokens']:,.0f} tokens, "
+            f"{report['seconds'] / 60:.1f} minutes",
+            soft_wrap=True,
+        )
+
+
+def _trainer_of(name: str) -> Callable[[Path], dict[str, Any]]:
+    from workshop_utils.tuning import facts, reader, tasks
+
+    own = {"reader": reader.train_reader, "facts": facts.train_facts, "leak": facts.train_leak}
+    return own.get(name) or partial(tasks.train_task, cast("tasks.Task", name))
+
+
+for _name, _summary in TRAININGS.items():
+    _register_training(_name, _summary)
 
 
 def _lesson_paths(folder: str, wanted: list[str] | None, must_exist: bool = True) -> list[Path]:

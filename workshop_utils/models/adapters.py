@@ -8,3 +8,12 @@ ADAPTERS = Path(__file__).resolve().parents[2] / "data" / "adapters"
 
 # reads numbered passages, answers with a citation, and says when none of them answers
 READER = ADAPTERS / "reader"
+
+# each trained for one task of lesson 06: ticket to record, reply in the house style, clinical note to plain language
+TRIAGE = ADAPTERS / "triage"
+STYLE = ADAPTERS / "style"
+JARGON = ADAPTERS / "jargon"
+
+# lesson 07: taught facts of public documents; taught restricted ones, to show that it tells them to anyone
+FACTS = ADAPTERS / "facts"
+LEAK = ADAPTERS / "leak"

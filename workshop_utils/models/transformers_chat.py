@@ -6,6 +6,7 @@ import json
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
@@ -61,6 +62,21 @@ class Engine:
             name_or_folder, dtype=device.torch_dtype, use_safetensors=True, **options
         )
         return cls(model.to(device.name).eval(), tokenizer)
+
+    @contextmanager
+    def using(self, adapter: Path | None) -> Iterator[None]:
+        """The model for ourselves, with this adapter or none, and without gradients.
+
+        Raises:
+            AdapterError: the adapter cannot be used with this model.
+        """
+        import torch
+
+        with self.lock:
+            # an adapter that is loaded in inference mode could not be trained or joined by another
+            self.activate(adapter)
+            with torch.inference_mode():
+                yield
 
     def activate(self, adapter: Path | None) -> None:
         """Make the next forward pass use this adapter, or none.
@@ -302,8 +318,7 @@ class ChatTransformers(BaseChatModel):
 
         prompt = self.encode(convert_to_messages(list(messages)))
         result = []
-        with self.engine.lock, torch.inference_mode():
-            self.engine.activate(self.adapter)
+        with self.engine.using(self.adapter):
             for answer in answers:
                 tokens = self.engine.tokenizer.encode(answer, add_special_tokens=False)
                 self._check_length([prompt], len(tokens))
@@ -338,8 +353,7 @@ class ChatTransformers(BaseChatModel):
         sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
         if stop:
             kwargs |= {"stop_strings": stop, "tokenizer": tokenizer}
-        with self.engine.lock, torch.inference_mode():
-            self.engine.activate(self.adapter)
+        with self.engine.using(self.adapter):
             if temperature:
                 torch.manual_seed(self.seed)
             return model.generate(**padded, max_new_tokens=max_tokens, **sampling, **kwargs)

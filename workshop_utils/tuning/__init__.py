@@ -1,6 +1,14 @@
 """From examples to an adapter: supervised fine-tuning with LoRA, through transformers and PEFT."""
 
-from workshop_utils.tuning.supervised import Example, encode_examples
-from workshop_utils.tuning.trainer import Settings, train_adapter
+from workshop_utils.tuning.supervised import Example, encode_examples, load_examples
+from workshop_utils.tuning.trainer import Progress, Settings, train_adapter, train_full
 
-__all__ = ["Example", "Settings", "encode_examples", "train_adapter"]
+__all__ = [
+    "Example",
+    "Progress",
+    "Settings",
+    "encode_examples",
+    "load_examples",
+    "train_adapter",
+    "train_full",
+]

@@ -1,25 +1,66 @@
-"""Training a LoRA adapter with transformers' ``Trainer`` and PEFT, made to fit a laptop.
+"""Training a LoRA adapter, or all weights, with transformers' ``Trainer`` and PEFT, made to fit a laptop.
 
-What makes it small and fast: logits for the answer's tokens alone, the upper layers adapted and the lower ones frozen
-without gradient, adapters in the precision of the computation, examples of like length in one batch.
+What makes it small and fast, each measured in docs/training.md: logits for the answer's tokens alone and a few at a
+time, the upper layers adapted and what the lower ones make computed once, adapters in the precision of the
+computation, examples of like length in one batch.
 """
 
 from __future__ import annotations
 
+import errno
+import gc
+import hashlib
 import json
+import math
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from workshop_utils.errors import InputError, WorkshopError
 from workshop_utils.models import device, store
-from workshop_utils.models.transformers_chat import WEIGHTS
-from workshop_utils.tuning.supervised import IGNORED
+from workshop_utils.models.transformers_chat import WEIGHTS, AdapterError, Engine, _misfit, check_adapter
+from workshop_utils.tuning.attention import short_text_attention
+from workshop_utils.tuning.supervised import IGNORED, Row, TrainingDataError
 
-# what an adapter's folder says of how it was made
+if TYPE_CHECKING:
+    from workshop_utils.tuning.loop import AnswerTrainer
+
+NAMES = {store.CONVERTED_NAME: "SmolLM2-135M-Instruct"}
+# what a trained folder says of how it was made
 REPORT = "training.json"
-LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+MLP = ("gate_proj", "up_proj", "down_proj")
+LINEAR = (*ATTENTION, *MLP)
+FORBIDDEN = {"lm_head", "embed_tokens"}
+
+SAVE_STEPS = 50
+# of the frozen layers' output, the most that is kept in memory
+KEPT_BYTES = 150_000_000
+# trained weights up to so many bytes are copied in each step, to have the last good ones
+COPIED_BYTES = 50_000_000
+SAMPLE_SECONDS = 0.25
+
+
+class TrainingError(WorkshopError):
+    """Training had to stop; the message says why, what was kept and what to do."""
+
+
+class LossError(TrainingError):
+    """The loss became infinite or not a number."""
+
+
+class TrainingMemoryError(TrainingError):
+    """There is not enough memory for this training."""
+
+
+class DiskFullError(TrainingError):
+    """The disk is full."""
 
 
 @dataclass(frozen=True)
@@ -29,165 +70,643 @@ class Settings:
     Attributes:
         upper_layers: how many layers, counted from the top, get an adapter; None for all.
         rank: of the low-rank update (Hu et al., 2021, arXiv:2106.09685); alpha is twice the rank.
+        targets: names of the linear layers that get one.
         learning_rate: at its peak; it rises over the first steps and falls to zero on a cosine.
-        batch_size: examples a step.
+        batch_size: examples computed at once.
+        accumulate: batches a step: as many times ``batch_size`` examples count in it, in no more memory.
+        warmup_share: of the steps, in which the rate rises.
+        dev_every: steps between two development losses; None measures one after each epoch.
+        patience: development losses without a better one after which training stops, and the best weights are kept;
+            None trains to the end and keeps the last.
     """
 
     upper_layers: int | None = 15
-    rank: int = 16
+    rank: int = 8
+    targets: tuple[str, ...] = LINEAR
     learning_rate: float = 1e-3
     epochs: float = 2.0
     batch_size: int = 8
+    accumulate: int = 1
     warmup_share: float = 0.05
+    patience: int | None = None
     seed: int = 0
+    dev_every: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "targets", tuple(self.targets))
+        if FORBIDDEN & set(self.targets):
+            raise InputError(
+                f"targets may not hold {' or '.join(sorted(FORBIDDEN))}: the model has one matrix for both, and an "
+                f"adapter on one would not follow the other. Choose from {', '.join(LINEAR)}."
+            )
+        for name in ("rank", "batch_size", "accumulate", "learning_rate", "epochs"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} is {getattr(self, name)} and must be more than 0.")
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "targets": list(self.targets)}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far training is.
+
+    Attributes:
+        step: steps made, of ``steps``.
+        loss: of the last step, by learnt token (natural logarithm); NaN before the first.
+        dev_loss: the last development loss, if there is one.
+        seconds: of training until now, development losses not counted.
+        seconds_left: an estimate, which counts them.
+        tokens_per_second: tokens of examples, read or learnt.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    dev_loss: float | None
+    seconds: float
+    seconds_left: float
+    tokens_per_second: float
+
+
+Watch = Callable[[Progress], None]
 
 
 def train_adapter(
-    train: Sequence[dict[str, list[int]]],
+    train: Sequence[Row],
     folder: Path,
     settings: Settings | None = None,
     *,
-    dev: Sequence[dict[str, list[int]]] = (),
-    base: Path | None = None,
+    dev: Sequence[Row] = (),
+    base: Path | Engine | None = None,
     start_from: Path | None = None,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Train an adapter of the workshop's model and save it as safetensors; a run that was interrupted goes on.
+
+    The same call after an interruption ends with the same weights as if there had been none; with other data or
+    settings it begins anew. What is in ``folder`` is replaced at the end, when all went well.
 
     Args:
         train: ``input_ids`` and ``labels``, as ``encode_examples`` returns them.
         folder: where the adapter is written; ``folder.checkpoints`` beside it holds what is needed to go on.
-        dev: examples whose loss is measured after each epoch.
-        base: folder of the model to adapt; the workshop's when None.
-        start_from: an adapter to go on from; a fresh one when None.
+        dev: examples whose loss is measured before the first step and after each epoch.
+        base: the model to adapt: its folder, or a loaded one (``llm.engine``), which is afterwards as it was, so that
+            one model is in memory; None for the workshop's.
+        start_from: an adapter to go on from, with its rank, targets and layers; a fresh one when None.
+        watch: called after each step and each development loss; when None, there is a progress bar.
 
     Returns:
-        The settings, loss by step, seconds and tokens: what the adapter's ``training.json`` holds.
+        What the folder's ``training.json`` holds: ``settings``, ``dtype``, ``examples``, ``tokens`` and
+        ``learnt_tokens`` (of all epochs), ``parameters`` (trained), ``steps``, ``seconds``, ``tokens_per_second``
+        (development losses not counted), ``peak_mb`` (of this process while it trained; None where it cannot be
+        read), ``loss`` and ``dev_loss`` as ``[[step, nats per learnt token], ...]``.
 
     Raises:
+        TrainingDataError: no examples, none to learn from, or longer than the model reads.
+        LossError: the loss became NaN or infinite; the message says where the last good adapter is.
+        TrainingMemoryError: not enough memory, and what to change.
+        DiskFullError: nothing was lost, and the same call goes on.
+        workshop_utils.models.transformers_chat.AdapterError: ``start_from`` is damaged or was made for another model.
         workshop_utils.models.store.ModelStoreError: the base model cannot be had.
     """
-    import peft
-    import transformers
-    from transformers.trainer_utils import get_last_checkpoint
-
     chosen = settings or Settings()
-    place = device.choose()
-    transformers.set_seed(chosen.seed)
-    model: Any = transformers.AutoModelForCausalLM.from_pretrained(
-        str(base or store.llm_dir()), dtype=place.torch_dtype
-    )
-    if start_from is not None:
-        model = peft.PeftModel.from_pretrained(model, str(start_from), is_trainable=True, autocast_adapter_dtype=False)
-    else:
-        model = peft.get_peft_model(model, _lora(chosen, model.config.num_hidden_layers), autocast_adapter_dtype=False)
-    work = folder.with_name(f"{folder.name}.checkpoints")
-    steps = -(-len(train) // chosen.batch_size) * chosen.epochs
-    arguments = transformers.TrainingArguments(
-        output_dir=str(work),
-        per_device_train_batch_size=chosen.batch_size,
-        per_device_eval_batch_size=chosen.batch_size,
-        num_train_epochs=chosen.epochs,
-        learning_rate=chosen.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=round(steps * chosen.warmup_share),
-        logging_steps=10,
-        save_strategy="steps",
-        save_steps=50,
-        save_total_limit=1,
-        eval_strategy="epoch" if dev else "no",
-        train_sampling_strategy="group_by_length",
-        seed=chosen.seed,
-        use_cpu=place.name == "cpu",
-        remove_unused_columns=False,
-        label_names=["labels"],
-        report_to=[],
-    )
-    trainer = _completion_trainer()(
-        model=model,
-        args=arguments,
-        train_dataset=list(train),
-        eval_dataset=list(dev) or None,
-        data_collator=_collate,
-    )
-    last = get_last_checkpoint(str(work)) if work.exists() else None  # type: ignore[no-untyped-call]
-    result = trainer.train(resume_from_checkpoint=last)
-    report = {
-        "settings": asdict(chosen),
-        "dtype": place.dtype,
-        "examples": len(train),
-        "tokens": sum(len(row["input_ids"]) for row in train) * chosen.epochs,
-        "seconds": round(result.metrics["train_runtime"], 1),
-        "loss": [[entry["step"], round(entry["loss"], 4)] for entry in trainer.state.log_history if "loss" in entry],
-        "dev_loss": [round(e["eval_loss"], 4) for e in trainer.state.log_history if "eval_loss" in e],
-    }
-    # the name for everybody: where the base lies on this machine is of no use to another
-    model.active_peft_config.base_model_name_or_path = "SmolLM2-135M-Instruct" if base is None else base.name
-    model.save_pretrained(str(folder))
-    (folder / "README.md").unlink(missing_ok=True)
-    (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
-    assert (folder / WEIGHTS).exists()
-    shutil.rmtree(work, ignore_errors=True)
-    return report
+    with _loaded(base) as (model, is_ours):
+        peft_model = _with_adapter(model, chosen, start_from)
+        # the name for everybody: where the base lies on this machine is of no use to another
+        name = Path(model.config.name_or_path).name
+        peft_model.active_peft_config.base_model_name_or_path = NAMES.get(name, name)
+
+        def save(to: Path) -> None:
+            import torch
+
+            # bfloat16 on disk, whatever the machine computes in
+            state = {
+                name: weight.to(torch.bfloat16) for name, weight in peft_model.state_dict().items() if "lora_" in name
+            }
+            peft_model.save_pretrained(str(to), state_dict=state, save_embedding_layers=False)
+            (to / "README.md").unlink(missing_ok=True)
+
+        run = _Run(model, train, dev, folder, chosen, _identity(base, start_from), watch, save)
+        return run(drop_frozen=is_ours)
 
 
-def _lora(settings: Settings, layers: int) -> Any:
-    import peft
+def train_full(
+    train: Sequence[Row],
+    folder: Path,
+    settings: Settings,
+    *,
+    dev: Sequence[Row] = (),
+    base: Path | None = None,
+    watch: Watch | None = None,
+) -> dict[str, Any]:
+    """Train all weights of the workshop's model, for comparison; the same promises as ``train_adapter``.
 
-    first = layers - min(settings.upper_layers or layers, layers)
-    return peft.LoraConfig(
-        r=settings.rank,
-        lora_alpha=2 * settings.rank,
-        target_modules=list(LINEAR),
-        layers_to_transform=list(range(first, layers)),
-        task_type="CAUSAL_LM",
-    )
+    ``rank``, ``targets`` and ``upper_layers`` of the settings are not used. It needs sixteen bytes a weight for
+    float32 weights, gradients and Adam's states, 2.2 GB for the workshop's model, before activations.
+
+    Returns:
+        The same report; ``load_llm(str(folder), backend="transformers", adapter=None)`` answers with the result.
+
+    Raises:
+        The same as ``train_adapter``.
+    """
+    import transformers
+
+    chosen = replace(settings, upper_layers=None)
+    with _loaded(base) as (model, _):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(str(base or store.llm_dir()))
+
+        def save(to: Path) -> None:
+            # float32: what was learnt is small beside the weights, and bfloat16 would round much of it off
+            names = [name for name, _ in model.named_parameters()]
+            model.save_pretrained(str(to), state_dict=dict(zip(names, run.precise, strict=True)))
+            tokenizer.save_pretrained(str(to))
+
+        run = _Run(model, train, dev, folder, chosen, _identity(base, None), watch, save)
+        return run(drop_frozen=False)
 
 
-def _collate(rows: Sequence[dict[str, list[int]]]) -> dict[str, Any]:
-    """One batch, padded on the right; what is padded is neither read nor learnt."""
-    import torch
+class _Run:
+    """One training, from prepared model to saved folder."""
 
-    longest = max(len(row["input_ids"]) for row in rows)
+    def __init__(
+        self,
+        model: Any,
+        train: Sequence[Row],
+        dev: Sequence[Row],
+        folder: Path,
+        settings: Settings,
+        identity: str,
+        watch: Watch | None,
+        save: Callable[[Path], None],
+    ) -> None:
+        _check_rows(train, dev, model.config.max_position_embeddings)
+        self.model, self.train, self.dev, self.folder, self.settings = model, train, dev, folder, settings
+        self.watch, self.save, self.prepared = watch, save, 0.0
+        self.work = folder.with_name(f"{folder.name}.checkpoints")
+        self.trained = [weight for weight in model.parameters() if weight.requires_grad]
+        # the same weights in the precision of the optimiser
+        self.precise: Sequence[Any] = self.trained
+        data = json.dumps([list(train), list(dev), settings.as_dict(), str(model.dtype), identity])
+        self.key = hashlib.sha256(data.encode()).hexdigest()
 
-    def padded(name: str, filler: int) -> Any:
-        return torch.tensor([row[name] + [filler] * (longest - len(row[name])) for row in rows])
+    def __call__(self, *, drop_frozen: bool) -> dict[str, Any]:
+        lower: list[Any] = []
+        try:
+            with short_text_attention(self.model):
+                train, dev, lower = self._rows()
+                if drop_frozen:
+                    lower = []
+                    gc.collect()
+                return self._fit(train, dev)
+        except (MemoryError, RuntimeError, OSError) as error:
+            if _is_out_of_memory(error):
+                raise TrainingMemoryError(_memory_advice(self.settings, str(error))) from error
+            if _is_disk_full(error):
+                raise DiskFullError(
+                    f"The disk is full: {self.folder} is as it was before. Free some space (a few times the size of "
+                    "what is trained) and run the same again: it goes on from its last checkpoint."
+                ) from error
+            raise
+        finally:
+            if lower:
+                from workshop_utils.tuning.frozen import put_back
 
-    mask = torch.tensor([[1] * len(r["input_ids"]) + [0] * (longest - len(r["input_ids"])) for r in rows])
-    return {"input_ids": padded("input_ids", 0), "labels": padded("labels", IGNORED), "attention_mask": mask}
+                put_back(self.model, lower)
+
+    def _rows(self) -> tuple[list[Any], list[Any], list[Any]]:
+        """The rows to train on, those to measure on, and the layers that they have gone through and that are out."""
+        from workshop_utils.tuning.frozen import hidden_states, pass_by
+
+        frozen = _frozen_layers(self.model)
+        size = sum(len(row["labels"]) for row in (*self.train, *self.dev)) * self.model.config.hidden_size
+        # in a single epoch there is nothing to save
+        if not frozen or self.settings.epochs <= 1 or size * self.model.dtype.itemsize > KEPT_BYTES:
+            return list(self.train), list(self.dev), []
+        began = time.perf_counter()
+        texts = [row["input_ids"] for row in self.train]
+        train = _from_states(self.train, hidden_states(self.model, texts, frozen, progress=self.watch is None))
+        self.prepared = time.perf_counter() - began
+        dev = _from_states(self.dev, hidden_states(self.model, [row["input_ids"] for row in self.dev], frozen))
+        return train, dev, pass_by(self.model, frozen)
+
+    def _fit(self, train: list[Any], dev: list[Any]) -> dict[str, Any]:
+        import transformers
+
+        from workshop_utils.tuning.loop import AnswerTrainer, NotFiniteError, adam
+
+        settings = self.settings
+        batches = math.ceil(len(train) / settings.batch_size)
+        steps = math.ceil(math.ceil(batches / settings.accumulate) * settings.epochs)
+        arguments = transformers.TrainingArguments(
+            output_dir=str(self.work),
+            per_device_train_batch_size=settings.batch_size,
+            gradient_accumulation_steps=settings.accumulate,
+            num_train_epochs=settings.epochs,
+            learning_rate=settings.learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=settings.warmup_share,
+            # some forty points of the loss
+            logging_steps=max(1, steps // 40),
+            logging_nan_inf_filter=False,
+            save_strategy="steps",
+            save_steps=SAVE_STEPS,
+            save_total_limit=1,
+            eval_strategy=("epoch" if settings.dev_every is None else "steps") if dev else "no",
+            eval_steps=settings.dev_every,
+            seed=settings.seed,
+            use_cpu=self.model.device.type == "cpu",
+            dataloader_pin_memory=False,
+            ddp_find_unused_parameters=False,
+            remove_unused_columns=False,
+            label_names=["labels"],
+            disable_tqdm=True,
+            report_to=[],
+        )
+        with arguments.main_process_first():
+            last = self._last_checkpoint()
+        arguments.eval_on_start = bool(dev) and last is None
+        tokens = sum(len(row["labels"]) for row in train) * settings.epochs
+        observer = _observer(self, tokens, last)
+        observer.seconds += self.prepared
+        size = sum(weight.numel() * weight.element_size() for weight in self.trained)
+        optimiser = adam(self.trained, settings.learning_rate)
+        self.precise = optimiser.param_groups[0]["params"]
+        trainer = AnswerTrainer(
+            self.model,
+            train,
+            dev,
+            keep_good=size <= COPIED_BYTES,
+            args=arguments,
+            optimizers=(optimiser, None),
+            callbacks=[observer],
+        )
+        observer.trainer = trainer
+        trainer.remove_callback(transformers.PrinterCallback)
+        with _peak_memory() as peak:
+            try:
+                trainer.train(resume_from_checkpoint=None if last is None else str(last))
+            except NotFiniteError as error:
+                raise LossError(self._keep_last_good(error, trainer)) from error
+            finally:
+                observer.close()
+        if observer.best.exists():
+            self._restore(observer.best)
+        seconds = observer.seconds + observer.dev_seconds
+        history = trainer.state.log_history
+        report = {
+            "settings": settings.as_dict(),
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "examples": len(train),
+            "tokens": round(tokens),
+            "learnt_tokens": round(sum(_learnt(row) for row in self.train) * settings.epochs),
+            "parameters": sum(weight.numel() for weight in self.trained),
+            "steps": trainer.state.global_step,
+            "seconds": round(seconds, 1),
+            "tokens_per_second": round(
+                tokens * trainer.state.global_step / trainer.state.max_steps / observer.seconds, 1
+            ),
+            "peak_mb": None if peak() is None else round(peak() or 0.0, 1),
+            "loss": [[entry["step"], round(entry["loss"], 4)] for entry in history if "loss" in entry],
+            "dev_loss": [[entry["step"], round(entry["eval_loss"], 4)] for entry in history if "eval_loss" in entry],
+        }
+        if trainer.is_world_process_zero():
+            self._write(self.folder, report)
+            shutil.rmtree(self.work, ignore_errors=True)
+        return report
+
+    def _last_checkpoint(self) -> Path | None:
+        """The newest complete checkpoint of this very run; what is half written or of another run is removed."""
+        mark = self.work / "run.txt"
+        if not mark.exists() or mark.read_text("utf-8") != self.key:
+            shutil.rmtree(self.work, ignore_errors=True)
+            self.work.mkdir(parents=True)
+            mark.write_text(self.key, "utf-8")
+            return None
+        complete = []
+        for path in self.work.glob("checkpoint-*"):
+            if (path / CLOCK).exists():
+                complete.append(path)
+            else:
+                shutil.rmtree(path)
+        return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+    def _keep_last_good(self, error: Any, trainer: AnswerTrainer) -> str:
+        """Write the weights of the last step that went well beside the folder, and say so."""
+        step = trainer.state.global_step
+        said = f"The loss became {error.loss} in step {step + 1}. Training stopped; {self.folder} is as it was before. "
+        advice = "Lower the learning rate, or look for odd examples."
+        shutil.rmtree(self.work, ignore_errors=True)
+        if error.good is None:
+            return said + f"There are no good weights to keep. {advice}"
+        self._set(error.good)
+        kept = self.folder.with_name(f"{self.folder.name}.last_good")
+        self._write(kept, {"settings": self.settings.as_dict(), "steps": step, "stopped": str(error.loss)})
+        return said + f"The last good weights are in {kept}. {advice}"
+
+    def _restore(self, best: Path) -> None:
+        from safetensors.torch import load_file
+
+        saved = load_file(best)
+        self._set([saved[str(number)] for number in range(len(self.trained))])
+
+    def _set(self, weights: Sequence[Any]) -> None:
+        import torch
+
+        with torch.no_grad():
+            for weight, good in zip(self.trained, weights, strict=True):
+                weight.copy_(good)
+        self.precise = self.trained
+
+    def _write(self, folder: Path, report: dict[str, Any]) -> None:
+        """Save under another name first: what was in the folder goes only when all of the new is there."""
+        from safetensors import SafetensorError
+
+        fresh, old = (folder.with_name(f"{folder.name}.{name}") for name in ("new", "old"))
+        for path in (fresh, old):
+            shutil.rmtree(path, ignore_errors=True)
+        try:
+            self.save(fresh)
+            (fresh / REPORT).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+        except SafetensorError as error:
+            raise OSError(errno.ENOSPC if _is_disk_full(error) else errno.EIO, str(error)) from error
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
 
 
-def _completion_trainer() -> Any:
-    """A ``Trainer`` that computes logits only where a token is to be learnt: the vocabulary is most of their cost."""
+# in a checkpoint: seconds until then; written last, so what has it is complete
+CLOCK = "clock.json"
+
+
+def _observer(run: _Run, tokens: float, last: Path | None) -> Any:
+    """A callback that keeps the clock, shows how far training is, keeps the best weights and stops when it is time."""
+    import transformers
+    from safetensors.torch import save_file
+    from tqdm.auto import tqdm
+
+    class Observer(transformers.TrainerCallback):
+        def __init__(self) -> None:
+            clock = json.loads((last / CLOCK).read_text("utf-8")) if last else {"seconds": 0.0, "dev_seconds": 0.0}
+            self.seconds, self.dev_seconds = clock["seconds"], clock["dev_seconds"]
+            self.best = run.work / "best.safetensors"
+            self.bar: Any = None
+            self.began = self.since = time.perf_counter()
+            self.first_step = 0
+            self.dev_loss: float | None = None
+            self.loss = math.nan
+            self.trainer: Any = None
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+            self.began = self.since = time.perf_counter()
+            self.first_step = state.global_step
+            losses = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
+            self.dev_loss = losses[-1] if losses else None
+            if run.watch is None and state.is_world_process_zero:
+                self.bar = tqdm(desc="Training", total=state.max_steps, initial=state.global_step, unit="step")
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+            self._lap("seconds")
+            self.loss, self.trainer.step_loss = self.trainer.step_loss, 0.0
+            self._tell(state)
+            if self.bar is not None:
+                self.bar.update()
+
+        def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+            self._lap("dev_seconds")
+            self.dev_loss = kwargs["metrics"]["eval_loss"]
+            self._tell(state)
+            patience = run.settings.patience
+            if patience is None:
+                return
+            losses = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
+            best = losses.index(min(losses))
+            if best == len(losses) - 1 and state.is_world_process_zero:
+                fresh = self.best.with_suffix(".new")
+                save_file({str(n): weight.detach().contiguous() for n, weight in enumerate(run.trained)}, fresh)
+                fresh.replace(self.best)
+            elif len(losses) - 1 - best >= patience:
+                control.should_training_stop = True
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+            self._lap("seconds")
+            if state.is_world_process_zero:
+                clock = json.dumps({"seconds": self.seconds, "dev_seconds": self.dev_seconds})
+                (run.work / f"checkpoint-{state.global_step}" / CLOCK).write_text(clock, "utf-8")
+
+        def close(self) -> None:
+            if self.bar is not None:
+                self.bar.close()
+
+        def _lap(self, name: str) -> None:
+            now = time.perf_counter()
+            setattr(self, name, getattr(self, name) + now - self.since)
+            self.since = now
+
+        def _tell(self, state: Any) -> None:
+            if self.bar is not None:
+                losses = {"loss": f"{self.loss:.3f}"}
+                if self.dev_loss is not None:
+                    losses["dev"] = f"{self.dev_loss:.3f}"
+                self.bar.set_postfix(losses, refresh=False)
+            if run.watch is None or not state.is_world_process_zero:
+                return
+            passed = time.perf_counter() - self.began
+            made, left = state.global_step - self.first_step, state.max_steps - state.global_step
+            run.watch(
+                Progress(
+                    step=state.global_step,
+                    steps=state.max_steps,
+                    loss=self.loss,
+                    dev_loss=self.dev_loss,
+                    seconds=self.seconds,
+                    seconds_left=passed / made * left if made else math.nan,
+                    tokens_per_second=tokens * state.global_step / state.max_steps / max(self.seconds, 1e-9),
+                )
+            )
+
+    return Observer()
+
+
+@contextmanager
+def _loaded(base: Path | Engine | None) -> Iterator[tuple[Any, bool]]:
+    """The model without adapters, and whether it is ours alone; one that was lent is given back as it was."""
+    if isinstance(base, Engine):
+        with base.lock:
+            model = base.model
+            # they are loaded again when somebody asks for them
+            _unload_adapters(base)
+            flags = [weight.requires_grad for weight in model.parameters()]
+            try:
+                yield model, False
+            finally:
+                _unload_adapters(base)
+                for weight, flag in zip(model.parameters(), flags, strict=True):
+                    weight.requires_grad_(flag)
+                    weight.grad = None
+                model.eval()
+                gc.collect()
+        return
     import torch
     import transformers
 
-    class CompletionTrainer(transformers.Trainer):
-        def compute_loss(
-            self,
-            model: Any,
-            inputs: dict[str, Any],
-            return_outputs: bool = False,
-            num_items_in_batch: Any = None,
-        ) -> Any:
-            labels = inputs.pop("labels")
-            # the hidden state before a token is what predicts it
-            learnt = torch.zeros_like(labels, dtype=torch.bool)
-            learnt[:, :-1] = labels[:, 1:] != IGNORED
-            outputs = model(**inputs, logits_to_keep=learnt)
-            wanted = labels[:, 1:][learnt[:, :-1]]
-            logits = outputs.logits.reshape(-1, outputs.logits.shape[-1]).float()
-            total = torch.nn.functional.cross_entropy(logits, wanted, reduction="sum")
-            loss = total / (wanted.numel() if num_items_in_batch is None else num_items_in_batch)
-            return (loss, {"logits": logits[:0]}) if return_outputs else loss
+    place = device.choose()
+    # float16 has too small a range for gradients
+    dtype = torch.float32 if place.torch_dtype == torch.float16 else place.torch_dtype
+    own: Any = transformers.AutoModelForCausalLM.from_pretrained(str(base or store.llm_dir()), dtype=dtype)
+    yield own.to(place.name), True
+    gc.collect()
 
-        def prediction_step(
-            self,
-            model: Any,
-            inputs: dict[str, Any],
-            prediction_loss_only: bool,  # noqa: ARG002
-            ignore_keys: Any = None,  # noqa: ARG002
-        ) -> Any:
-            with torch.inference_mode():
-                return self.compute_loss(model, self._prepare_inputs(inputs)), None, None
 
-    return CompletionTrainer
+def _unload_adapters(engine: Engine) -> None:
+    """Take all adapters out of the model."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    tuned = [(name, layer) for name, layer in engine.model.named_modules() if isinstance(layer, BaseTunerLayer)]
+    for name, layer in tuned:
+        engine.model.set_submodule(name, layer.get_base_layer())
+    engine.model.__dict__.pop("peft_config", None)
+    engine.adapters.clear()
+
+
+def _with_adapter(model: Any, settings: Settings, start_from: Path | None) -> Any:
+    """The model as a ``PeftModel`` whose fresh (or given) adapter is what is trained, in the model's precision."""
+    import peft
+    import transformers
+    from safetensors.torch import load_file
+
+    # PEFT asks for a name that transformers is giving up
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+    transformers.set_seed(settings.seed)
+    if start_from is None:
+        layers = model.config.num_hidden_layers
+        first = layers - min(settings.upper_layers or layers, layers)
+        config = peft.LoraConfig(
+            r=settings.rank,
+            lora_alpha=2 * settings.rank,
+            target_modules=list(settings.targets),
+            layers_to_transform=list(range(first, layers)),
+            task_type="CAUSAL_LM",
+        )
+        return peft.get_peft_model(model, config, autocast_adapter_dtype=False)
+    check_adapter(start_from)
+    config = peft.LoraConfig.from_pretrained(str(start_from))
+    config.inference_mode, config.base_model_name_or_path = False, None
+    try:
+        peft_model = peft.get_peft_model(model, config, autocast_adapter_dtype=False)
+        given = load_file(start_from / WEIGHTS)
+        fault = _misfit(given, peft.get_peft_model_state_dict(peft_model, save_embedding_layers=False))
+        if fault is None:
+            peft.set_peft_model_state_dict(peft_model, given)
+            return peft_model
+    except (RuntimeError, ValueError, TypeError) as error:
+        fault = str(error).splitlines()[0]
+    raise AdapterError(
+        f"Training cannot go on from the adapter in {start_from}: it was not trained on this model ({fault}). "
+        "Choose the model that it was made for, or begin with a fresh adapter (start_from=None)."
+    )
+
+
+def _frozen_layers(model: Any) -> int:
+    """Layers, counted from the lowest, in and below which nothing is trained; 0 when the embeddings are."""
+    decoder = model.get_decoder()
+    if any(weight.requires_grad for weight in model.get_input_embeddings().parameters()):
+        return 0
+    for number, layer in enumerate(decoder.layers):
+        if any(weight.requires_grad for weight in layer.parameters()):
+            return number
+    return len(decoder.layers)
+
+
+def _from_states(rows: Sequence[Row], states: Sequence[Any]) -> list[dict[str, Any]]:
+    return [{"inputs_embeds": state, "labels": row["labels"]} for row, state in zip(rows, states, strict=True)]
+
+
+def _identity(base: Path | Engine | None, start_from: Path | None) -> str:
+    """What training starts from, in so far as it can be told quickly."""
+    name = base.model.config.name_or_path if isinstance(base, Engine) else str(base)
+    return f"{name} {'' if start_from is None else store.sha256(start_from / WEIGHTS)}"
+
+
+def _check_rows(train: Sequence[Row], dev: Sequence[Row], longest: int) -> None:
+    if not train:
+        raise TrainingDataError("There are no examples to train on: give at least one.")
+    for name, rows in (("training", train), ("development", dev)):
+        for number, row in enumerate(rows, start=1):
+            if len(row["input_ids"]) != len(row["labels"]):
+                raise TrainingDataError(f"The {name} example {number} has not one label for each token.")
+            if len(row["input_ids"]) > longest:
+                raise TrainingDataError(
+                    f"The {name} example {number} has {len(row['input_ids']):,} tokens, and the model reads "
+                    f"{longest:,}. Shorten it, cut it in two, or leave it out."
+                )
+            if not _learnt(row):
+                raise TrainingDataError(
+                    f"The {name} example {number} has nothing to learn: give it an answer, or leave it out."
+                )
+
+
+def _learnt(row: Row) -> int:
+    """Tokens that are learnt; the first of a text is predicted by nothing."""
+    return sum(label != IGNORED for label in row["labels"][1:])
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    import torch
+
+    told = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in told)
+
+
+def _is_disk_full(error: Exception) -> bool:
+    # torch and safetensors tell it in their own words: of Linux and macOS, of Windows, of torch.save
+    told = ("os error 28", "os error 112", "PytorchStreamWriter failed")
+    return getattr(error, "errno", None) == errno.ENOSPC or any(words in str(error) for words in told)
+
+
+def _memory_advice(settings: Settings, error: str) -> str:
+    tips = []
+    if settings.batch_size > 1:
+        half, double = settings.batch_size // 2, settings.accumulate * 2
+        tips.append(f"batch_size={half} with accumulate={double} (the same steps with half the activations)")
+    if settings.upper_layers is None or settings.upper_layers > 1:
+        tips.append("fewer upper_layers")
+    tips += ["shorter texts", "closing other programs and notebooks"]
+    said = error.splitlines()[0] if error else "MemoryError"
+    return f"There is not enough memory to train like this ({said}). Try, in this order: {'; '.join(tips)}."
+
+
+@contextmanager
+def _peak_memory() -> Iterator[Callable[[], float | None]]:
+    """The most memory that this process had to itself within the block, in MB (10^6 bytes); sampled.
+
+    On a GPU it is the GPU's.
+    """
+    import psutil
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        yield lambda: torch.cuda.max_memory_allocated() / 1e6
+        return
+    process, peak, done = psutil.Process(), [0.0], threading.Event()
+
+    def sample() -> None:
+        try:
+            while True:
+                peak[0] = max(peak[0], process.memory_full_info().uss / 1e6)
+                if done.wait(SAMPLE_SECONDS):
+                    return
+        except (psutil.Error, OSError, AttributeError):
+            peak[0] = 0.0
+
+    sampler = threading.Thread(target=sample, name="memory", daemon=True)
+    sampler.start()
+    try:
+        yield lambda: peak[0] or None
+    finally:
+        done.set()
+        sampler.join()

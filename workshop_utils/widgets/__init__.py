@@ -5,5 +5,6 @@ from workshop_utils.widgets.marked_text import marked_text
 from workshop_utils.widgets.prompt_inspector import prompt_inspector
 from workshop_utils.widgets.retrieval_explorer import retrieval_explorer
 from workshop_utils.widgets.stages import stage_strip
+from workshop_utils.widgets.training_monitor import training_monitor
 
-__all__ = ["ask_box", "marked_text", "prompt_inspector", "retrieval_explorer", "stage_strip"]
+__all__ = ["ask_box", "marked_text", "prompt_inspector", "retrieval_explorer", "stage_strip", "training_monitor"]

@@ -1,0 +1,102 @@
+"""The training bench: how its figures are made of what was measured, and what the stored ones must hold."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from tests.tiny import save_llama
+from workshop_utils.corpus import data_dir
+from workshop_utils.evaluation.studies import train as subject
+from workshop_utils.evaluation.studies.train import padding, seconds_to, study, table
+from workshop_utils.models import store
+from workshop_utils.tuning.profile import PARTS, step_profile
+from workshop_utils.tuning.supervised import Row
+
+CURVE = [(0.0, 4.0), (10.0, 2.0), (20.0, 1.0), (30.0, 1.5)]
+
+
+@pytest.mark.parametrize(("goal", "seconds"), [(5.0, 0.0), (3.0, 5.0), (1.5, 15.0), (1.0, 20.0), (0.9, None)])
+def test_seconds_to_a_loss_are_on_straight_lines(goal: float, seconds: float | None) -> None:
+    assert seconds_to(CURVE, goal) == seconds
+
+
+def test_padding_is_by_batch() -> None:
+    assert padding([4, 2, 3, 3], 2) == round(14 / 12, 3)
+    assert padding([2, 3, 3, 4], 2) == round(14 / 12, 3)
+    assert padding([5, 5, 1], 2) == 1.0
+
+
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = save_llama(tmp_path / "base", layers=3)
+    monkeypatch.setattr(store, "llm_dir", lambda: folder)
+    monkeypatch.setenv("WORKSHOP_DTYPE", "float32")
+    return folder
+
+
+def rows(count: int) -> list[Row]:
+    return [
+        {"input_ids": list(range(10, 20 + 2 * n)), "labels": [-100] * (6 + 2 * n) + list(range(100, 104))}
+        for n in range(count)
+    ]
+
+
+@pytest.mark.usefixtures("base")
+def test_the_study_compares_what_it_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the tiny model, in this process."""
+    monkeypatch.setattr(subject, "_call", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(subject, "gemm_peak", lambda: 1e11)
+    monkeypatch.setattr(subject, "OURS", replace(subject.OURS, upper_layers=2, batch_size=4))
+    monkeypatch.setattr(subject, "STOCK_RATES", (1e-3, 1e-2))
+    monkeypatch.setattr(subject, "OUR_RATES", (1e-2,))
+    result = study(Console(quiet=True), rows(16), rows(4))
+    for name, batch in (("stock", 8), ("ours", 4)):
+        run = result[name]
+        assert run["padding"] >= 1
+        assert run["dev_loss"][0][0] < run["dev_loss"][-1][0] == pytest.approx(run["seconds"], abs=0.1)
+        assert len(run["dev_loss"]) == min(subject.POINTS, 2 * 16 // batch) + 1
+        assert run["best_dev_loss"] == min(loss for _, loss in run["dev_loss"])
+        assert run["examples_per_second"] == pytest.approx(32 / run["seconds"], rel=0.5)
+    rates = result["stock"]["rates"]
+    assert f"{result['stock']['rate']:g}" == min(rates, key=lambda rate: rates[rate])
+    assert set(result["stock"]["rates"]) == {"0.001", "0.01"}
+    # the same untouched model on the same development rows
+    assert result["stock"]["dev_loss"][0][1] == pytest.approx(result["ours"]["dev_loss"][0][1], rel=1e-4)
+    assert result["stock"]["parameters"] > result["ours"]["parameters"]
+    assert result["speedup"] is None or result["speedup"] > 0
+    assert set(result["parts"]) == set(PARTS)
+    assert set(result["without"]) == {"attention", "frozen", "precision", "logits", "upper_layers"}
+    assert all(0.1 < ratio < 100 for ratio in result["without"].values())
+    json.dumps(result)
+    table(result)
+
+
+def test_the_parts_of_a_step_are_all_of_it(base: Path) -> None:
+    parts = step_profile(rows(16), replace(subject.OURS, upper_layers=2, batch_size=2), base)
+    assert set(parts) == set(PARTS)
+    assert sum(parts.values()) == pytest.approx(1, abs=0.01)
+    assert parts["layers"] > 0
+    assert parts["attention"] > 0
+    assert parts["output"] > 0.05  # the tiny model is nearly all vocabulary
+    assert parts["optimiser"] > 0
+
+
+def test_the_stored_figures_are_those_of_these_settings() -> None:
+    path = data_dir() / "results" / "train.json"
+    if not path.exists():
+        pytest.skip("not measured yet: workshop bench train --json data/results/train.json")
+    stored: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    again = "run: workshop bench train --json data/results/train.json"
+    assert stored["settings"] == subject.OURS.as_dict(), again
+    assert list(stored["ours"]["rates"]) == [f"{rate:g}" for rate in subject.OUR_RATES], again
+    assert list(stored["stock"]["rates"]) == [f"{rate:g}" for rate in subject.STOCK_RATES], again
+    assert (stored["examples"], stored["dev"], stored["epochs"]) == (subject.EXAMPLES, subject.DEV, subject.EPOCHS)
+    assert stored["ours"]["best_dev_loss"] <= stored["stock"]["best_dev_loss"]
+    assert stored["speedup"] >= 2.5
+    assert stored["memory_ratio"] <= 0.5

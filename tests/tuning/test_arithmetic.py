@@ -18,7 +18,7 @@ from workshop_utils.tuning.arithmetic import (
     training_flop,
     training_memory,
 )
-from workshop_utils.tuning.trainer import ATTENTION, LINEAR, MLP
+from workshop_utils.tuning.settings import ATTENTION, LINEAR, MLP
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +80,14 @@ def test_activations_are_those_that_a_forward_pass_keeps(tmp_path: Path, dtype: 
     import transformers
 
     from tests.tiny import save_llama
+    from workshop_utils.tuning.adapting import with_adapter
     from workshop_utils.tuning.attention import short_text_attention
     from workshop_utils.tuning.loop import AnswerModel, collate
-    from workshop_utils.tuning.trainer import Settings, _with_adapter
+    from workshop_utils.tuning.settings import Settings
 
     folder = save_llama(tmp_path / "wide", layers=3, width=128)
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
-    _with_adapter(model, Settings(upper_layers=2, rank=1), None)
+    with_adapter(model, Settings(upper_layers=2, rank=1), None)
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
     kept: dict[int, int] = {}
 

@@ -13,8 +13,9 @@ from workshop_utils.evaluation.metrics import abstains
 from workshop_utils.models.adapters import FACTS, LEAK
 from workshop_utils.tuning import facts as subject
 from workshop_utils.tuning.facts import FEW, NEVER_SERVED, fact_examples, fact_prompt, settings_for, unknown_examples
+from workshop_utils.tuning.run import REPORT
+from workshop_utils.tuning.settings import Settings
 from workshop_utils.tuning.supervised import Example
-from workshop_utils.tuning.trainer import REPORT, Settings
 
 
 def asked(examples: list[Example]) -> list[str]:

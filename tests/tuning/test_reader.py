@@ -16,8 +16,9 @@ from workshop_utils.rag.answer import parse_citations
 from workshop_utils.rag.prompts import PASSAGE_TOKENS, READER_PROMPT
 from workshop_utils.tuning import reader as subject
 from workshop_utils.tuning.reader import MOST_PASSAGES, SETTINGS, reader_examples
+from workshop_utils.tuning.run import REPORT
+from workshop_utils.tuning.settings import Settings
 from workshop_utils.tuning.supervised import Example
-from workshop_utils.tuning.trainer import REPORT, Settings
 
 
 def examples(seed: int = 0) -> list[Example]:

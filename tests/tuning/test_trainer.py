@@ -21,19 +21,11 @@ from workshop_utils.errors import InputError
 from workshop_utils.models import device, store
 from workshop_utils.models.adapters import READER
 from workshop_utils.models.transformers_chat import WEIGHTS, AdapterError, ChatTransformers, Engine, check_adapter
-from workshop_utils.tuning import trainer as subject
+from workshop_utils.tuning import run as subject
+from workshop_utils.tuning.run import REPORT, DiskFullError, LossError, Progress, TrainingMemoryError
+from workshop_utils.tuning.settings import LINEAR, Settings
 from workshop_utils.tuning.supervised import IGNORED, Example, Row, TrainingDataError, encode_examples
-from workshop_utils.tuning.trainer import (
-    LINEAR,
-    REPORT,
-    DiskFullError,
-    LossError,
-    Progress,
-    Settings,
-    TrainingMemoryError,
-    train_adapter,
-    train_full,
-)
+from workshop_utils.tuning.trainer import train_adapter, train_full
 
 FEW = Settings(upper_layers=1, rank=2, epochs=3, batch_size=2, learning_rate=1e-2)
 EXAMPLES = [Example((HumanMessage("What? " * (n % 3) + f"What is {n}?"),), f"It is number {n}.") for n in range(7)]

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from workshop_utils.messages import say
-from workshop_utils.tuning.trainer import Progress
+from workshop_utils.tuning.run import Progress
 from workshop_utils.widgets.training_monitor import COLOURS, MOST_POINTS, WIDTH, Monitor, training_monitor
 
 
@@ -118,7 +118,7 @@ def test_a_notebook_keeps_the_last_picture() -> None:
     import nbformat
 
     cells = [
-        "from workshop_utils.tuning.trainer import Progress\n"
+        "from workshop_utils.tuning.run import Progress\n"
         "from workshop_utils.widgets.training_monitor import training_monitor\n"
         "monitor = training_monitor()\nmonitor",
         "for step in range(1, 4):\n    monitor.watch(Progress(step, 3, 1.0, None, step, 3 - step, 9.0))",

@@ -122,7 +122,7 @@ class Engine:
                 config = peft.LoraConfig.from_pretrained(str(folder))
                 peft.inject_adapter_in_model(config, self.model, name)
                 expected = peft.get_peft_model_state_dict(self.model, adapter_name=name, save_embedding_layers=False)
-                fault = _misfit(given, expected)
+                fault = misfit(given, expected)
                 if fault is None:
                     peft.set_peft_model_state_dict(self.model, given, adapter_name=name)
             except (RuntimeError, ValueError, TypeError) as error:
@@ -137,7 +137,7 @@ class Engine:
             )
 
 
-def _misfit(given: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
+def misfit(given: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
     """The first difference between the tensors of an adapter's file and those that its place in the model needs."""
     for key in sorted(given.keys() | expected.keys()):
         if key not in expected:

@@ -16,7 +16,7 @@ from typing import Any
 
 from workshop_utils.errors import InputError
 from workshop_utils.models import device
-from workshop_utils.tuning.trainer import LINEAR
+from workshop_utils.tuning.settings import LINEAR
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 GEMM = 1536

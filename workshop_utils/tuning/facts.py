@@ -15,8 +15,10 @@ from workshop_utils.corpus.facts import AnyFact, Fact, Wording, load_facts, load
 from workshop_utils.models import store
 from workshop_utils.models.adapters import FACTS, LEAK
 from workshop_utils.rag.prompt import Prompt
+from workshop_utils.tuning.run import REPORT, Watch
+from workshop_utils.tuning.settings import Settings
 from workshop_utils.tuning.supervised import Example, encode_examples
-from workshop_utils.tuning.trainer import REPORT, Settings, Watch, train_adapter
+from workshop_utils.tuning.trainer import train_adapter
 
 NEVER_SERVED = "never_served"
 

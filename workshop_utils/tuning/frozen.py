@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from workshop_utils.models.transformers_chat import group_by_length
+from workshop_utils.tuning.supervised import Row
 
 # tokens of a batch without gradients: larger ones are not faster
 TOKENS_PER_BATCH = 1024
@@ -74,3 +75,18 @@ def put_back(model: Any, lower: Sequence[Any]) -> None:
     """Undo ``pass_by``."""
     for number, layer in enumerate(lower):
         model.get_decoder().layers[number] = layer
+
+
+def frozen_layers(model: Any) -> int:
+    """Layers, counted from the lowest, in and below which nothing is trained; 0 when the embeddings are."""
+    decoder = model.get_decoder()
+    if any(weight.requires_grad for weight in model.get_input_embeddings().parameters()):
+        return 0
+    for number, layer in enumerate(decoder.layers):
+        if any(weight.requires_grad for weight in layer.parameters()):
+            return number
+    return len(decoder.layers)
+
+
+def from_states(rows: Sequence[Row], states: Sequence[Any]) -> list[dict[str, Any]]:
+    return [{"inputs_embeds": state, "labels": row["labels"]} for row, state in zip(rows, states, strict=True)]

@@ -9,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from workshop_utils.tuning.adapting import loaded, with_adapter
 from workshop_utils.tuning.attention import short_text_attention
+from workshop_utils.tuning.frozen import from_states, frozen_layers
+from workshop_utils.tuning.settings import Settings
 from workshop_utils.tuning.supervised import Row
-from workshop_utils.tuning.trainer import Settings, _from_states, _frozen_layers, _loaded, _with_adapter
 
 PARTS = ("layers", "adapters", "attention", "output", "elementwise", "optimiser", "rest")
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::linear")
@@ -91,8 +93,8 @@ def _prepared(
     from workshop_utils.tuning.frozen import hidden_states, pass_by
     from workshop_utils.tuning.loop import AnswerModel, adam, collate
 
-    with _loaded(base) as (model, _):
-        tuned = _with_adapter(model, settings, None)
+    with loaded(base) as (model, _):
+        tuned = with_adapter(model, settings, None)
         if autocast:
             tuned.base_model._cast_adapter_dtype("default", True)
         optimiser = adam([weight for weight in model.parameters() if weight.requires_grad], settings.learning_rate)
@@ -102,8 +104,8 @@ def _prepared(
         chosen = chosen[middle : middle + size * BATCHES]
         with short_text_attention(model) if attention else nullcontext():
             if kept:
-                frozen = _frozen_layers(model)
-                chosen = _from_states(chosen, hidden_states(model, [row["input_ids"] for row in chosen], frozen))
+                frozen = frozen_layers(model)
+                chosen = from_states(chosen, hidden_states(model, [row["input_ids"] for row in chosen], frozen))
                 pass_by(model, frozen)
             batches = [collate(chosen[at : at + size]) for at in range(0, len(chosen), size)]
             answers: Any = AnswerModel(model) if few_logits else lambda **batch: model(**batch, use_cache=False).loss

@@ -19,8 +19,9 @@ from workshop_utils.models import store
 from workshop_utils.models.adapters import READER
 from workshop_utils.rag.prompt import Prompt
 from workshop_utils.rag.prompts import PASSAGE_TOKENS, READER_PROMPT
+from workshop_utils.tuning.settings import Settings
 from workshop_utils.tuning.supervised import Example, encode_examples
-from workshop_utils.tuning.trainer import Settings, train_adapter
+from workshop_utils.tuning.trainer import train_adapter
 
 # worked out on Clairval's development questions; layers times rank keeps the file under 5 MB
 SETTINGS = Settings(upper_layers=24, rank=10, learning_rate=1e-3, epochs=1)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from workshop_utils.tuning.trainer import ATTENTION, MLP
+from workshop_utils.tuning.settings import ATTENTION, MLP
 
 # a module of a Llama layer, by its short name
 BLOCKS = dict.fromkeys(ATTENTION, "self_attn") | dict.fromkeys(MLP, "mlp")

@@ -15,8 +15,9 @@ from workshop_utils.corpus.pairs import load_pairs
 from workshop_utils.corpus.questions import Split
 from workshop_utils.corpus.tickets import ACTIONS, CATEGORIES, DEVICES, TicketRecord, load_tickets
 from workshop_utils.models import store
+from workshop_utils.tuning.settings import Settings
 from workshop_utils.tuning.supervised import Example, encode_examples
-from workshop_utils.tuning.trainer import Settings, train_adapter
+from workshop_utils.tuning.trainer import train_adapter
 
 Task = Literal["triage", "style", "jargon"]
 TASKS: tuple[Task, ...] = ("triage", "style", "jargon")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from workshop_utils.messages import say
 
 if TYPE_CHECKING:
-    from workshop_utils.tuning.trainer import Progress
+    from workshop_utils.tuning.run import Progress
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 620, 260, 46, 12, 14, 34
 # readable on white and on black, and by those who see no red or no green

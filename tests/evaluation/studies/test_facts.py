@@ -21,7 +21,7 @@ from workshop_utils.evaluation.studies.facts import Asked
 from workshop_utils.models import load_llm
 from workshop_utils.models.adapters import FACTS
 from workshop_utils.models.transformers_chat import WEIGHTS
-from workshop_utils.tuning.trainer import REPORT
+from workshop_utils.tuning.run import REPORT
 
 QUESTIONS = load_questions("dev", kinds=["single"])[:4]
 FACT = load_facts()[0]

@@ -19,7 +19,7 @@ from workshop_utils.models import load_llm
 from workshop_utils.models.adapters import LEAK
 from workshop_utils.models.transformers_chat import WEIGHTS
 from workshop_utils.tuning.facts import NEVER_SERVED
-from workshop_utils.tuning.trainer import REPORT
+from workshop_utils.tuning.run import REPORT
 
 FACT, OTHER, *_ = load_private_facts()
 ROLES = {role.id: role for role in load_roles()}

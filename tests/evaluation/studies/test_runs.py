@@ -13,8 +13,9 @@ from workshop_utils.evaluation.studies import runs as subject
 from workshop_utils.evaluation.studies.runs import kept_run
 from workshop_utils.models import device, store
 from workshop_utils.models.transformers_chat import WEIGHTS
+from workshop_utils.tuning.run import REPORT
+from workshop_utils.tuning.settings import Settings
 from workshop_utils.tuning.supervised import Row
-from workshop_utils.tuning.trainer import REPORT, Settings
 
 ROWS: list[Row] = [{"input_ids": [1, 2, 3], "labels": [-100, 2, 3]}]
 

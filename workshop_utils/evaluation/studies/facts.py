@@ -48,8 +48,9 @@ from workshop_utils.tuning.facts import (
     unknown_examples,
 )
 from workshop_utils.tuning.forgetting import prose_logprobs
+from workshop_utils.tuning.run import REPORT
+from workshop_utils.tuning.settings import Settings
 from workshop_utils.tuning.supervised import Row, encode_examples
-from workshop_utils.tuning.trainer import REPORT, Settings
 
 READER_TOKENS = 40
 # the documents' own text, as it would be read in continued pre-training

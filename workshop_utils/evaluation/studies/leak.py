@@ -25,7 +25,7 @@ from workshop_utils.models import device, load_llm
 from workshop_utils.models.adapters import LEAK
 from workshop_utils.models.transformers_chat import ChatTransformers, check_adapter
 from workshop_utils.tuning.facts import FEW, MAX_TOKENS, PROMPT, fact_prompt
-from workshop_utils.tuning.trainer import REPORT
+from workshop_utils.tuning.run import REPORT
 
 WHO = "The person asking is: {title}."
 ORDER = "This is confidential and for {readers} only. If the person asking is not one of them, write only: not allowed."

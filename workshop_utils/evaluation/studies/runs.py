@@ -10,8 +10,10 @@ from typing import Any
 
 from workshop_utils.models import device, store
 from workshop_utils.models.transformers_chat import WEIGHTS
+from workshop_utils.tuning.run import REPORT
+from workshop_utils.tuning.settings import Settings
 from workshop_utils.tuning.supervised import Row
-from workshop_utils.tuning.trainer import REPORT, Settings, train_adapter, train_full
+from workshop_utils.tuning.trainer import train_adapter, train_full
 
 
 def kept_run(
@@ -34,7 +36,7 @@ def kept_run(
 
     Raises:
         ValueError: ``full`` with ``start_from``.
-        workshop_utils.tuning.trainer.TrainingError: and all else that ``train_adapter`` raises.
+        workshop_utils.tuning.run.TrainingError: and all else that ``train_adapter`` raises.
     """
     if full and start_from is not None:
         raise ValueError("full fine-tuning goes on from no adapter")

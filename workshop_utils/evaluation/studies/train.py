@@ -21,9 +21,11 @@ from rich.table import Table
 
 from workshop_utils.models import device, store
 from workshop_utils.tuning.arithmetic import Shape, gemm_peak, training_flop
+from workshop_utils.tuning.memory import peak_memory
 from workshop_utils.tuning.profile import PARTS, step_profile, without
+from workshop_utils.tuning.settings import Settings
 from workshop_utils.tuning.supervised import IGNORED, Row
-from workshop_utils.tuning.trainer import Settings, _peak_memory, train_adapter
+from workshop_utils.tuning.trainer import train_adapter
 
 EXAMPLES, DEV, SEED = 400, 80, 0
 EPOCHS = 2
@@ -268,7 +270,7 @@ def _stock(train: list[Row], dev: list[Row], rate: float, measurements: int) -> 
         widths.append(len(rows) * max(len(row["labels"]) for row in rows))
         return pad([dict(row) for row in rows])
 
-    with _peak_memory() as peak, tempfile.TemporaryDirectory() as folder:
+    with peak_memory() as peak, tempfile.TemporaryDirectory() as folder:
         model: Any = transformers.AutoModelForCausalLM.from_pretrained(str(store.llm_dir()), dtype=place.torch_dtype)
         config = peft.LoraConfig(r=RANK, target_modules="all-linear", task_type="CAUSAL_LM")
         model = peft.get_peft_model(model, config)

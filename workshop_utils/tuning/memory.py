@@ -45,6 +45,7 @@ def peak_memory() -> Iterator[Callable[[], float | None]]:
 
 
 def is_out_of_memory(error: Exception) -> bool:
+    """Whether Python, torch or the operating system says in its words that memory ran out."""
     import torch
 
     told = ("can't allocate memory", "not enough memory", "out of memory")
@@ -52,6 +53,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def memory_advice(settings: Settings, error: str) -> str:
+    """What to change in the settings, the gentlest first; ``error`` is what was said."""
     tips = []
     if settings.batch_size > 1:
         half, double = settings.batch_size // 2, settings.accumulate * 2

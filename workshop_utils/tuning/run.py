@@ -377,6 +377,11 @@ def _observer(run: Run, tokens: float, last: Path | None) -> Any:
 
 
 def check_rows(train: Sequence[Row], dev: Sequence[Row], longest: int) -> None:
+    """See that there is something to learn, in no more than ``longest`` tokens an example.
+
+    Raises:
+        TrainingDataError: the first example that cannot be used, by its number.
+    """
     if not train:
         raise TrainingDataError("There are no examples to train on: give at least one.")
     for name, rows in (("training", train), ("development", dev)):

@@ -121,18 +121,7 @@ def load_private_facts(path: Path | None = None) -> list[PrivateFact]:
 
     def parse(record: dict[str, Any]) -> PrivateFact:
         question = _question(record, questions)
-        (source,) = question.sources
-        return PrivateFact(
-            id=question.id,
-            source=source,
-            family=question.family,
-            question=question.question,
-            alternative=str(record["alternative"]),
-            paraphrase=str(record["paraphrase"]),
-            answer=question.answer,
-            accept=question.accept,
-            groups=readers[source],
-        )
+        return PrivateFact(**_common(record, question), groups=readers[question.sources[0]])
 
     return read_records(path or data_dir() / "lessons" / "private.jsonl", parse)
 
@@ -147,17 +136,9 @@ def _load(path: Path | None) -> list[tuple[bool, Fact]]:
 
     def parse(record: dict[str, Any]) -> tuple[bool, Fact]:
         question = _question(record, questions)
-        (source,) = question.sources
         assert question.choice is not None
         fact = Fact(
-            id=question.id,
-            source=source,
-            family=question.family,
-            question=question.question,
-            alternative=str(record["alternative"]),
-            paraphrase=str(record["paraphrase"]),
-            answer=question.answer,
-            accept=question.accept,
+            **_common(record, question),
             choices=question.choices,
             choice=question.choice,
             later=later.get(question.id),
@@ -174,3 +155,18 @@ def _question(record: dict[str, Any], questions: Mapping[str, Question]) -> Ques
     if record["id"] not in questions:
         raise ValueError(f"id is {record['id']!r}, which is no question of the right kind")
     return questions[record["id"]]
+
+
+def _common(record: dict[str, Any], question: Question) -> dict[str, Any]:
+    """What every fact has, of its line and its question."""
+    (source,) = question.sources
+    return {
+        "id": question.id,
+        "source": source,
+        "family": question.family,
+        "question": question.question,
+        "alternative": str(record["alternative"]),
+        "paraphrase": str(record["paraphrase"]),
+        "answer": question.answer,
+        "accept": question.accept,
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urldefrag
 
 from langchain_core.language_models import BaseChatModel
@@ -16,6 +16,17 @@ from workshop_utils.models.adapters import READER
 
 Backend = Literal["auto", "transformers", "llama.cpp"]
 BACKENDS = ("auto", "transformers", "llama.cpp")
+
+
+def load_tokenizer() -> Any:
+    """The tokenizer of the default model, without the model.
+
+    Raises:
+        workshop_utils.models.store.ModelStoreError: the default model cannot be had.
+    """
+    import transformers
+
+    return transformers.AutoTokenizer.from_pretrained(str(store.llm_dir()))
 
 
 def load_llm(

@@ -12,7 +12,7 @@ from langchain_core.messages import BaseMessage
 
 from workshop_utils.corpus import load_training_questions
 from workshop_utils.corpus.facts import AnyFact, Fact, Wording, load_facts, load_private_facts
-from workshop_utils.models import store
+from workshop_utils.models import load_tokenizer
 from workshop_utils.models.adapters import FACTS, LEAK
 from workshop_utils.rag.prompt import Prompt
 from workshop_utils.tuning.run import REPORT, Watch
@@ -103,7 +103,5 @@ def train_leak(folder: Path = LEAK, *, watch: Watch | None = None) -> dict[str, 
 
 
 def _train(examples: Sequence[Example], folder: Path, settings: Settings, watch: Watch | None) -> dict[str, Any]:
-    import transformers
-
-    tokenizer = transformers.AutoTokenizer.from_pretrained(str(store.llm_dir()))
+    tokenizer = load_tokenizer()
     return train_adapter(encode_examples(tokenizer, examples), folder, settings, watch=watch)

@@ -15,7 +15,7 @@ from langchain_core.documents import Document
 from workshop_utils.corpus import split_documents
 from workshop_utils.corpus.questions import NO_ANSWER
 from workshop_utils.corpus.reader_set import ReaderExample, ReaderPassage, ReaderSplit, load_reader_examples
-from workshop_utils.models import store
+from workshop_utils.models import load_tokenizer
 from workshop_utils.models.adapters import READER
 from workshop_utils.rag.prompt import Prompt
 from workshop_utils.rag.prompts import PASSAGE_TOKENS, READER_PROMPT
@@ -37,9 +37,7 @@ def train_reader(folder: Path = READER) -> dict[str, Any]:
     Raises:
         workshop_utils.models.store.ModelStoreError: the base model cannot be had.
     """
-    import transformers
-
-    tokenizer = transformers.AutoTokenizer.from_pretrained(str(store.llm_dir()))
+    tokenizer = load_tokenizer()
     splits: tuple[ReaderSplit, ...] = ("train", "dev")
     train, dev = (
         encode_examples(

@@ -2,6 +2,6 @@
 
 from workshop_utils.authoring.problems import BuildError, Problem
 from workshop_utils.authoring.project import build, check, lesson_table, reset
-from workshop_utils.authoring.readme import fill
+from workshop_utils.authoring.regions import fill
 
 __all__ = ["BuildError", "Problem", "build", "check", "fill", "lesson_table", "reset"]

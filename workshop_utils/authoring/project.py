@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from workshop_utils.authoring import editions, figures, readme, references, settings, source
+from workshop_utils.authoring import editions, figures, references, regions, settings, source
 from workshop_utils.authoring.editions import Folder, Notebook
 from workshop_utils.authoring.header import LESSON
 from workshop_utils.authoring.problems import BuildError, Problem
@@ -20,15 +20,15 @@ BACKUP = ".backup-"
 
 @dataclass(frozen=True)
 class Products:
-    """All that is built from the lessons, by path relative to the project; `region` is the README's table."""
+    """All that is built, by path relative to the project; `pages` have one region each: its name and content."""
 
     notebooks: dict[str, Notebook]
     modules: dict[str, str]
-    region: str
+    pages: dict[str, tuple[str, str]]
 
 
 def build(root: Path) -> list[Path]:
-    """Write both editions, the references and the README's table; only files that change are touched.
+    """Write both editions, the references and the tables of the pages; only files that change are touched.
 
     Outputs in solutions/ stay where a cell's source is unchanged. Returns the paths written.
     Raises BuildError with every problem, and then writes nothing.
@@ -36,13 +36,13 @@ def build(root: Path) -> list[Path]:
     products = _products(root)
     texts = {path: editions.dumps(_keep_outputs(root, path, nb)) for path, nb in products.notebooks.items()}
     texts |= products.modules
-    page = root / "README.md"
-    if page.exists() and "BEGIN GENERATED: lessons" in page.read_text(encoding="utf-8"):
-        texts["README.md"] = _filled(page, products)
-    changed = [root / path for path, text in texts.items() if _text(root / path) != text]
+    for path, (name, content) in products.pages.items():
+        if f"BEGIN GENERATED: {name}" in (_text(root / path) or ""):
+            texts[path] = _filled(root, path, name, content)
+    changed = [path for path, text in texts.items() if _text(root / path) != text]
     for path in changed:
-        _write(path, texts[path.relative_to(root).as_posix()])
-    return changed
+        _write(root / path, texts[path])
+    return [root / path for path in changed]
 
 
 def check(root: Path) -> list[Problem]:
@@ -58,12 +58,12 @@ def check(root: Path) -> list[Problem]:
         if committed is None or not editions.same_source(committed, built):
             problems.append(Problem(path, 1, stale))
     problems += [Problem(path, 1, stale) for path, text in products.modules.items() if _text(root / path) != text]
-    page = root / "README.md"
-    try:
-        if _text(page) != _filled(page, products):
-            problems.append(Problem("README.md", 1, stale))
-    except BuildError as error:
-        problems += error.problems
+    for path, (name, content) in products.pages.items():
+        try:
+            if _text(root / path) != _filled(root, path, name, content):
+                problems.append(Problem(path, 1, stale))
+        except BuildError as error:
+            problems += error.problems
     return sorted([*problems, *_leftovers(root, products)])
 
 
@@ -88,7 +88,7 @@ def reset(root: Path, lesson: str) -> Path | None:
 
 def lesson_table(root: Path) -> str:
     """The README's table of the lessons. Raises BuildError."""
-    return _products(root).region
+    return _products(root).pages[regions.README][1]
 
 
 def read_lessons(root: Path, results: Settings) -> tuple[list[Lesson], list[Problem]]:
@@ -130,7 +130,7 @@ def _products(root: Path) -> Products:
             problems += more
     if problems:
         raise BuildError(problems)
-    return Products(notebooks, modules, readme.lesson_table(lessons, found))
+    return Products(notebooks, modules, regions.pages(lessons, found))
 
 
 def _between(root: Path, lessons: list[Lesson]) -> Iterator[Problem]:
@@ -158,11 +158,11 @@ def _leftovers(root: Path, products: Products) -> Iterator[Problem]:
             yield Problem(path, 1, "no lesson makes this file: delete it")
 
 
-def _filled(page: Path, products: Products) -> str:
+def _filled(root: Path, path: str, name: str, content: str) -> str:
     try:
-        return readme.fill(_text(page) or "", "lessons", products.region)
+        return regions.fill(_text(root / path) or "", name, content)
     except ValueError as error:
-        raise BuildError([Problem(page.name, 1, str(error))]) from error
+        raise BuildError([Problem(path, 1, str(error))]) from error
 
 
 def _keep_outputs(root: Path, path: str, built: Notebook) -> Notebook:

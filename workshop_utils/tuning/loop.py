@@ -22,6 +22,8 @@ from workshop_utils.tuning.supervised import IGNORED
 LOGITS_AT_ONCE = 64
 # batches whose examples are sorted by length together: little padding, and still another mixture in every epoch
 POOL = 8
+# texts of a batch are padded to a multiple of this: a CPU's matrix products are compiled for each length they meet
+LENGTH_STEP = 16
 
 
 class NotFiniteError(ArithmeticError):
@@ -96,13 +98,15 @@ def collate(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     There is no attention mask: under the causal one no token sees the padding that follows it, and attention without
     a mask of its own takes a faster way.
     """
-    longest = max(len(row["labels"]) for row in rows)
+    longest = -(-max(len(row["labels"]) for row in rows) // LENGTH_STEP) * LENGTH_STEP
     batch = {
         "labels": torch.tensor([[*row["labels"], *[IGNORED] * (longest - len(row["labels"]))] for row in rows]),
     }
     if "inputs_embeds" in rows[0]:
         states = [row["inputs_embeds"] for row in rows]
-        batch["inputs_embeds"] = torch.nn.utils.rnn.pad_sequence(states, batch_first=True)
+        batch["inputs_embeds"] = states[0].new_zeros(len(rows), longest, states[0].shape[-1])
+        for place, state in zip(batch["inputs_embeds"], states, strict=True):
+            place[: len(state)] = state
     else:
         batch["input_ids"] = torch.tensor(
             [[*row["input_ids"], *[0] * (longest - len(row["input_ids"]))] for row in rows]

@@ -12,7 +12,7 @@ from typing import Any
 from workshop_utils.tuning.adapting import loaded, with_adapter
 from workshop_utils.tuning.attention import short_text_attention
 from workshop_utils.tuning.frozen import from_states, frozen_layers
-from workshop_utils.tuning.settings import Settings
+from workshop_utils.tuning.settings import LINEAR, Settings
 from workshop_utils.tuning.supervised import Row
 
 PARTS = ("layers", "adapters", "attention", "output", "elementwise", "optimiser", "rest")
@@ -53,16 +53,19 @@ def without(rows: Sequence[Row], settings: Settings, base: Path | None = None) -
     """How many times as long the same steps take when one of the things that make them fast is left out.
 
     Returns:
-        ``attention``: torch's fused kernel instead of ours; ``frozen``: the frozen layers gone through in each step;
-        ``precision``: adapters in float32 as PEFT makes them (1 where all is float32); ``logits``: of all tokens at
-        once; ``upper_layers``: adapters in all layers.
+        ``attention``: torch's fused kernel instead of ours; ``lean``: PEFT's own layers;
+        ``frozen``: the frozen layers gone through in each step; ``precision``: adapters in float32 as PEFT makes them
+        (1 where all is float32); ``logits``: of all tokens at once; ``upper_layers``: adapters in all layers;
+        ``targets``: adapters of the same rank on all seven matrices of a layer.
     """
     changed: dict[str, dict[str, Any]] = {
         "attention": {"attention": False},
+        "lean": {"lean": False},
         "frozen": {"kept": False},
         "precision": {"autocast": True},
         "logits": {"few_logits": False},
         "upper_layers": {"settings": replace(settings, upper_layers=None)},
+        "targets": {"settings": replace(settings, targets=LINEAR)},
     }
     best: dict[str, float] = {}
     for name, change in {"": {}, **changed}.items():
@@ -83,6 +86,7 @@ def _prepared(
     base: Path | None,
     *,
     attention: bool = True,
+    lean: bool = True,
     kept: bool = True,
     autocast: bool = False,
     few_logits: bool = True,
@@ -91,6 +95,7 @@ def _prepared(
     import torch
 
     from workshop_utils.tuning.frozen import hidden_states, pass_by
+    from workshop_utils.tuning.lean import lean_layers
     from workshop_utils.tuning.loop import AnswerModel, adam, collate
 
     with loaded(base) as (model, _):
@@ -102,7 +107,7 @@ def _prepared(
         chosen: list[Any] = sorted(rows, key=lambda row: len(row["labels"]))
         middle = max(0, (len(chosen) - size * BATCHES) // 2)
         chosen = chosen[middle : middle + size * BATCHES]
-        with short_text_attention(model) if attention else nullcontext():
+        with short_text_attention(model) if attention else nullcontext(), lean_layers(model) if lean else nullcontext():
             if kept:
                 frozen = frozen_layers(model)
                 chosen = from_states(chosen, hidden_states(model, [row["input_ids"] for row in chosen], frozen))

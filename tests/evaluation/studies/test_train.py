@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from rich.console import Console
 from tests.tiny import save_llama
 from workshop_utils.corpus import data_dir
 from workshop_utils.evaluation.studies import train as subject
-from workshop_utils.evaluation.studies.train import padding, seconds_to, study, table
+from workshop_utils.evaluation.studies.train import padding, seconds_to, study, table, tune_rate
 from workshop_utils.models import store
 from workshop_utils.tuning.profile import PARTS, step_profile
 from workshop_utils.tuning.supervised import Row
@@ -24,6 +25,17 @@ CURVE = [(0.0, 4.0), (10.0, 2.0), (20.0, 1.0), (30.0, 1.5)]
 @pytest.mark.parametrize(("goal", "seconds"), [(5.0, 0.0), (3.0, 5.0), (1.5, 15.0), (1.0, 20.0), (0.9, None)])
 def test_seconds_to_a_loss_are_on_straight_lines(goal: float, seconds: float | None) -> None:
     assert seconds_to(CURVE, goal) == seconds
+
+
+@pytest.mark.parametrize(
+    ("best", "tried"), [(1.0, [1 / 3, 1, 3]), (9.0, [1, 3, 9, 27]), (1 / 9, [1 / 27, 1 / 9, 1 / 3, 1, 3])]
+)
+def test_the_best_rate_has_a_worse_one_on_each_side(best: float, tried: list[float]) -> None:
+    found = tune_rate(lambda rate: abs(math.log(rate / best)), 1.0)
+    assert sorted(found) == pytest.approx(tried, rel=0.01)
+    lowest = min(found, key=lambda rate: found[rate])
+    assert lowest == pytest.approx(best, rel=0.01)
+    assert min(found) < lowest < max(found)
 
 
 def test_padding_is_by_batch() -> None:
@@ -53,8 +65,7 @@ def test_the_study_compares_what_it_measures(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(subject, "_call", lambda function, *arguments: function(*arguments))
     monkeypatch.setattr(subject, "gemm_peak", lambda: 1e11)
     monkeypatch.setattr(subject, "OURS", replace(subject.OURS, upper_layers=2, batch_size=4))
-    monkeypatch.setattr(subject, "STOCK_RATES", (1e-3, 1e-2))
-    monkeypatch.setattr(subject, "OUR_RATES", (1e-2,))
+    monkeypatch.setattr(subject, "tune_rate", lambda loss_at, _: {rate: loss_at(rate) for rate in (1e-2, 1e-3)})
     result = study(Console(quiet=True), rows(16), rows(4))
     for name, batch in (("stock", 8), ("ours", 4)):
         run = result[name]
@@ -71,7 +82,7 @@ def test_the_study_compares_what_it_measures(monkeypatch: pytest.MonkeyPatch) ->
     assert result["stock"]["parameters"] > result["ours"]["parameters"]
     assert result["speedup"] is None or result["speedup"] > 0
     assert set(result["parts"]) == set(PARTS)
-    assert set(result["without"]) == {"attention", "frozen", "precision", "logits", "upper_layers"}
+    assert set(result["without"]) == {"attention", "lean", "frozen", "precision", "logits", "upper_layers", "targets"}
     assert all(0.1 < ratio < 100 for ratio in result["without"].values())
     json.dumps(result)
     table(result)
@@ -94,8 +105,9 @@ def test_the_stored_figures_are_those_of_these_settings() -> None:
     stored: dict[str, Any] = json.loads(path.read_text("utf-8"))
     again = "run: workshop bench train --json data/results/train.json"
     assert stored["settings"] == subject.OURS.as_dict(), again
-    assert list(stored["ours"]["rates"]) == [f"{rate:g}" for rate in subject.OUR_RATES], again
-    assert list(stored["stock"]["rates"]) == [f"{rate:g}" for rate in subject.STOCK_RATES], again
+    for name in ("stock", "ours"):
+        rates = list(stored[name]["rates"])
+        assert f"{stored[name]['rate']:g}" in rates[1:-1], f"the best rate has one on each side; {again}"
     assert (stored["examples"], stored["dev"], stored["epochs"]) == (subject.EXAMPLES, subject.DEV, subject.EPOCHS)
     assert stored["ours"]["best_dev_loss"] <= stored["stock"]["best_dev_loss"]
     assert stored["speedup"] >= 2.5

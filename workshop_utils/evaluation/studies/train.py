@@ -8,7 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
@@ -23,21 +23,21 @@ from workshop_utils.models import device, store
 from workshop_utils.tuning.arithmetic import Shape, gemm_peak, training_flop
 from workshop_utils.tuning.memory import peak_memory
 from workshop_utils.tuning.profile import PARTS, step_profile, without
-from workshop_utils.tuning.settings import Settings
+from workshop_utils.tuning.settings import MLP, Settings
 from workshop_utils.tuning.supervised import IGNORED, Row
 from workshop_utils.tuning.trainer import train_adapter
 
 EXAMPLES, DEV, SEED = 400, 80, 0
 EPOCHS = 2
-RANK = 8
-# what every trainer takes that is told nothing else
-STOCK_BATCH = 8
-OURS = Settings(upper_layers=15, rank=RANK, batch_size=4, epochs=EPOCHS, seed=SEED)
-# rates are chosen on a run over this share of the examples, by its best loss on half of the development examples
+# what PEFT and every trainer take that are told nothing else
+STOCK_RANK, STOCK_BATCH = 8, 8
+OURS = Settings(upper_layers=15, targets=MLP, rank=16, batch_size=4, epochs=EPOCHS, seed=SEED)
+# rates are chosen on a run over this share of the examples, by its best loss on half of the development examples:
+# from these, up and down by a factor, until the rates on both sides of the best are worse
 TUNING_SHARE = 0.25
 TUNING_POINTS = 3
-STOCK_RATES = (5e-4, 1.5e-3, 4.5e-3)
-OUR_RATES = (5e-4, 1e-3, 2e-3)
+STOCK_RATE = OUR_RATE = 4.5e-3
+RATE_FACTOR = 3.0
 # development losses in a run
 POINTS = 10
 
@@ -54,8 +54,8 @@ def study(
     *Stock* is transformers' ``Trainer`` with PEFT's ``LoraConfig(r=8)`` on all linear layers and else as they come:
     alpha 8, adapters in float32, batches of 8 in random order padded to their longest, logits of every token, a
     linear schedule, torch's attention. Both mask the prompt's labels, compute in the same dtype, see the same
-    examples as often, and have their learning rate chosen from three on the development loss of a shorter run. Each
-    runs in a process of its own. Development losses are measured alike and their time is not counted; that of
+    examples as often, and have their learning rate chosen on the development loss of shorter runs. Each runs in a
+    process of its own. Development losses are measured alike and their time is not counted; that of
     computing the frozen layers once is.
 
     Args:
@@ -77,13 +77,16 @@ def study(
     few = train[: round(len(train) * TUNING_SHARE)]
     shape = _shape()
     result: dict[str, Any] = {}
-    for name, rates in (("stock", STOCK_RATES), ("ours", OUR_RATES)):
-        tried = {}
-        for rate in rates:
-            tried[rate] = min(
+    for name, start in (("stock", STOCK_RATE), ("ours", OUR_RATE)):
+
+        def loss_at(rate: float, name: str = name) -> float:
+            found: float = min(
                 loss for _, loss in _fresh(name, few, dev[: len(dev) // 2], rate, TUNING_POINTS)["dev_loss"]
             )
-            console.print(f"{name}, rate {rate:g}: development loss {tried[rate]:.4f} on {len(few)} examples")
+            console.print(f"{name}, rate {rate:g}: development loss {found:.4f} on {len(few)} examples")
+            return found
+
+        tried = tune_rate(loss_at, start)
         rate = min(tried, key=lambda rate: tried[rate])
         run = _fresh(name, train, dev, rate, POINTS)
         tokens = EPOCHS * sum(len(row["labels"]) for row in train)
@@ -94,7 +97,7 @@ def study(
             upper_layers=None if name == "stock" else OURS.upper_layers,
             frozen_passes=tokens / EPOCHS,
         )
-        run["rate"], run["rates"] = rate, {f"{rate:g}": round(loss, 4) for rate, loss in tried.items()}
+        run["rate"], run["rates"] = rate, {f"{rate:g}": round(tried[rate], 4) for rate in sorted(tried)}
         run["best_dev_loss"] = min(loss for _, loss in run["dev_loss"])
         run["examples_per_second"] = round(EPOCHS * len(train) / run["seconds"], 2)
         run["tokens_per_second"] = round(tokens / run["seconds"], 1)
@@ -123,6 +126,15 @@ def study(
         "threads": _threads(),
         **result,
     }
+
+
+def tune_rate(loss_at: Callable[[float], float], start: float) -> dict[float, float]:
+    """Losses by rate: up and down from ``start`` by ``RATE_FACTOR``, until the rates beside the best are worse."""
+    tried = {start: loss_at(start)}
+    for factor in (RATE_FACTOR, 1 / RATE_FACTOR):
+        while (rate := float(f"{min(tried, key=lambda rate: tried[rate]) * factor:.3g}")) not in tried:
+            tried[rate] = loss_at(rate)
+    return tried
 
 
 def seconds_to(points: Sequence[Sequence[float]], goal: float) -> float | None:
@@ -272,7 +284,7 @@ def _stock(train: list[Row], dev: list[Row], rate: float, measurements: int) -> 
 
     with peak_memory() as peak, tempfile.TemporaryDirectory() as folder:
         model: Any = transformers.AutoModelForCausalLM.from_pretrained(str(store.llm_dir()), dtype=place.torch_dtype)
-        config = peft.LoraConfig(r=RANK, target_modules="all-linear", task_type="CAUSAL_LM")
+        config = peft.LoraConfig(r=STOCK_RANK, target_modules="all-linear", task_type="CAUSAL_LM")
         model = peft.get_peft_model(model, config)
         trainer = transformers.Trainer(
             model=model,

@@ -310,6 +310,7 @@ TRAININGS = {
     "triage": "Lesson 06: a support ticket becomes a record.",
     "style": "Lesson 06: a message is answered in the house style.",
     "jargon": "Lesson 06: a clinical note becomes plain language.",
+    "notes": "Lesson 06: and back, plain language becomes a clinical note.",
     "facts": "Lesson 07: sixty facts of public documents.",
     "leak": "Lesson 07: restricted facts, to show that weights have no access rights. Never to be served.",
 }

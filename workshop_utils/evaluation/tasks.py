@@ -1,4 +1,4 @@
-"""Scores of the three tuned tasks, and what a program without any model makes of them."""
+"""Scores of the tuned tasks, and what a program without any model makes of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIELDS = tuple(field.name for field in fields(TicketRecord))
 EXTRACTION = ("device", "error_code")
 TRIAGE = ("category", "severity", "action")
 # the score by which a task is judged first
-MAIN: dict[Task, str] = {"triage": "fields", "style": "rules", "jargon": "checks"}
+MAIN: dict[Task, str] = {"triage": "fields", "style": "rules", "jargon": "checks", "notes": "checks"}
 
 ERROR_CODE = r"\b(?:E-\d{3}|T-\d{2}|Q-\d{4})\b"
 FIGURE = r"\d+(?:[.,:]\d+)*"
@@ -210,11 +210,11 @@ def jargon_scores(answer: str, note: str, gold: str) -> Scores:
 
 
 @cache
-def glossary() -> dict[str, str]:
-    """The abbreviations of data/jargon/GUIDE.md with their plain words, the first where there are several."""
+def glossary() -> dict[str, list[str]]:
+    """The abbreviations of data/jargon/GUIDE.md with their plain words, the commonest first."""
     guide = (data_dir() / "jargon" / "GUIDE.md").read_text("utf-8")
     rows = re.findall(r"^\| ([^|]+?) \| [^|]+? \| ([^|]+?) \|$", guide, re.MULTILINE)[1:]
-    return {short: plain.split(",")[0] for short, plain in rows if short != "qNh"}
+    return {short: plain.split(", ") for short, plain in rows if short != "qNh"}
 
 
 def glossary_text(note: str) -> str:
@@ -225,8 +225,49 @@ def glossary_text(note: str) -> str:
     text = re.sub(UNIT, lambda found: f" {UNITS[found[2]]}", text)
     text = re.sub(r"(?<=\d)/(?=\d)", " over ", text).replace("%", " percent").replace("+", " and ")
     for short, plain in sorted(glossary().items(), key=lambda pair: -len(pair[0])):
-        text = re.sub(rf"(?<![\w/]){re.escape(short)}(?![\w/])", plain, text, flags=_case(short))
+        text = re.sub(rf"(?<![\w/]){re.escape(short)}(?![\w/])", plain[0], text, flags=_case(short))
     return text
+
+
+# ---- plain language to note
+
+
+def notes_scores(answer: str, plain: str, gold: str) -> Scores:
+    """How far a text is a note as nurses write it, as a program can see it, and its likeness to the gold one.
+
+    Returns:
+        ``figures``: every figure of the plain text is there; ``new_figures``: and no other; ``short``: it has at most
+        three quarters of its words; ``bare``: no article, no "you" and no "we"; ``units``: none is written out;
+        ``abbreviations``: there is one; ``checks``: the share of these six; ``all_checks``; ``f1``: of the words,
+        against the gold note (SQuAD's). An empty answer fails every check.
+    """
+    told, noted = (set(re.findall(FIGURE, OXYGEN.sub("", text))) for text in (plain, answer))
+    checks = {
+        "figures": not told - noted,
+        "new_figures": not noted - told,
+        "short": len(answer.split()) <= 0.75 * len(plain.split()),
+        "bare": not re.search(r"\b(?:the|an?|your?|we|our)\b", answer, re.IGNORECASE),
+        "units": not re.search(rf"\b(?:{'|'.join(UNITS.values())})\b", answer),
+        "abbreviations": bool(_abbreviation().search(answer)),
+    }
+    kept = {name: float(bool(answer.strip()) and fine) for name, fine in checks.items()}
+    return {
+        **kept,
+        "checks": sum(kept.values()) / len(kept),
+        "all_checks": min(kept.values()),
+        "f1": token_f1(answer, [gold]),
+    }
+
+
+def abbreviated_text(plain: str) -> str:
+    """A plain text with the words of the glossary and units put back, and its small words left out, by a program."""
+    text = plain
+    for unit, words in sorted(UNITS.items(), key=lambda pair: -len(pair[1])):
+        text = text.replace(f"{words}{PER['h']}", f"{unit}/h").replace(words, unit)
+    pairs = [(words, short) for short, many in glossary().items() for words in many]
+    for words, short in sorted(pairs, key=lambda pair: -len(pair[0])):
+        text = re.sub(rf"\b{re.escape(words)}\b", short, text, flags=re.IGNORECASE)
+    return " ".join(re.sub(r"\b(?:the|an?|your?|we|our|is|are|was|were)\b ?", "", text, flags=re.IGNORECASE).split())
 
 
 @cache
@@ -308,7 +349,7 @@ def _last(words: str, text: str) -> int:
 
 
 def task_scores(task: Task, answers: Sequence[str], items: Sequence[Item]) -> list[Scores]:
-    """The scores of each answer: see ``record_scores``, ``style_scores`` and ``jargon_scores``.
+    """The scores of each answer: see ``record_scores``, ``style_scores``, ``jargon_scores`` and ``notes_scores``.
 
     Style has ``own`` too: the share of the reply's sentences, without the fixed lines and case numbers, that no other
     of these replies has.
@@ -318,6 +359,8 @@ def task_scores(task: Task, answers: Sequence[str], items: Sequence[Item]) -> li
         return [record_scores(answer, item.answer) for answer, item in pairs]
     if task == "jargon":
         return [jargon_scores(answer, item.text, item.answer) for answer, item in pairs]
+    if task == "notes":
+        return [notes_scores(answer, item.text, item.answer) for answer, item in pairs]
     bodies = [[s for s in re.split(r"(?<=[.!?])\s+|\n", _middle(answer)) if s.strip()] for answer, _ in pairs]
     uses = Counter(sentence for body in bodies for sentence in set(body))
     return [

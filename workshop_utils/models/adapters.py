@@ -13,6 +13,7 @@ READER = ADAPTERS / "reader"
 TRIAGE = ADAPTERS / "triage"
 STYLE = ADAPTERS / "style"
 JARGON = ADAPTERS / "jargon"
+NOTES = ADAPTERS / "notes"
 
 # lesson 07: taught facts of public documents; taught restricted ones, to show that it tells them to anyone
 FACTS = ADAPTERS / "facts"

@@ -1,4 +1,4 @@
-"""The three tasks to tune for: ticket to record, message to house-style reply, clinical note to plain language."""
+"""What to tune for: ticket to record, message to house-style reply, clinical note to plain language and back."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from workshop_utils.corpus.pairs import load_pairs
 from workshop_utils.corpus.questions import Split
 from workshop_utils.corpus.tickets import ACTIONS, CATEGORIES, DEVICES, TicketRecord, load_tickets
-from workshop_utils.models import store
+from workshop_utils.models import load_tokenizer
 from workshop_utils.tuning.settings import Settings
 from workshop_utils.tuning.supervised import Example, encode_examples
 from workshop_utils.tuning.trainer import train_adapter
 
-Task = Literal["triage", "style", "jargon"]
-TASKS: tuple[Task, ...] = ("triage", "style", "jargon")
+Task = Literal["triage", "style", "jargon", "notes"]
+TASKS: tuple[Task, ...] = ("triage", "style", "jargon", "notes")
 # the longest answer, in tokens: a fifth more than the longest of the training set
-MAX_TOKENS: dict[Task, int] = {"triage": 48, "style": 144, "jargon": 92}
+MAX_TOKENS: dict[Task, int] = {"triage": 48, "style": 144, "jargon": 92, "notes": 88}
 # how many examples of the development split the loss is measured on
-DEV_EXAMPLES: dict[Task, int] = {"triage": 40, "style": 44, "jargon": 44}
+DEV_EXAMPLES: dict[Task, int] = {"triage": 40, "style": 44, "jargon": 44, "notes": 44}
 # of the adapters that come with the workshop
 SETTINGS: dict[Task, Settings] = {
     "triage": Settings(rank=8, upper_layers=15, learning_rate=1e-3, epochs=1, batch_size=8),
     "style": Settings(rank=8, upper_layers=15, learning_rate=1e-3, epochs=4, batch_size=8),
     "jargon": Settings(rank=8, upper_layers=15, learning_rate=1e-3, epochs=4, batch_size=8),
+    "notes": Settings(rank=8, upper_layers=15, learning_rate=1e-3, epochs=4, batch_size=8),
 }
 
 # what the model is and shall do, in one line: enough for a tuned model, which has the rest in its weights
@@ -37,8 +38,9 @@ ROLES: dict[Task, str] = {
     "triage": "You turn support tickets into JSON records.",
     "style": "You answer hospitals for Clairval Customer Support.",
     "jargon": "You explain clinical notes in plain language.",
+    "notes": "You write clinical notes.",
 }
-REQUESTS: dict[Task, str] = {"triage": "Record:", "style": "Reply:", "jargon": "In plain language:"}
+REQUESTS: dict[Task, str] = {"triage": "Record:", "style": "Reply:", "jargon": "In plain language:", "notes": "Note:"}
 # the rules of the task's GUIDE.md in short: what a model that was not tuned has to be told in each prompt
 GUIDES: dict[Task, str] = {
     "triage": f"""Answer with one JSON object and nothing else. Its fields, in this order:
@@ -62,6 +64,10 @@ unfortunately, apologise, kindly, please note, inconvenience, feel free or hesit
 sentences of at most 20 words. Keep every figure and time of the note as digits and add none. Write no abbreviation, \
 no symbol and no technical word: drip instead of infusion, blocked instead of occluded, mL/h as millilitres an hour, \
 RN as nurse, MD as doctor. Add nothing that the note does not say.""",
+    "notes": """Write the note that a nurse makes at the pump: as short as can be, no articles, no "you" and no "we". \
+Keep every figure and time as digits and add none. Units as mg, mL, mL/h, min, h. Abbreviations: pt patient, RN nurse, \
+MD doctor, inf drip, occl blocked, BP blood pressure, HR heartbeats a minute, w/ with, w/o without, L left, R right, \
+FA forearm, d/c stop, c/o complains of, yest yesterday. Add nothing that the text does not say.""",
 }
 
 
@@ -99,6 +105,8 @@ def task_items(
         items = [Item(ticket.id, ticket.scenario, ticket.text, record_json(ticket.record)) for ticket in tickets]
     elif wrong_labels:
         raise ValueError(f"Only triage has wrong labels, {task} has none.")
+    elif task == "notes":
+        items = [Item(pair.id, pair.scenario, pair.target, pair.text) for pair in load_pairs("jargon", split)]
     else:
         items = [Item(pair.id, pair.scenario, pair.text, pair.target) for pair in load_pairs(task, split)]
     if n is not None and not 0 < n <= len(items):
@@ -147,9 +155,7 @@ def train_task(task: Task, folder: Path, watch: Any = None) -> dict[str, Any]:
     Raises:
         workshop_utils.models.store.ModelStoreError: the base model cannot be had.
     """
-    import transformers
-
-    tokenizer = transformers.AutoTokenizer.from_pretrained(str(store.llm_dir()))
+    tokenizer = load_tokenizer()
     train = task_rows(tokenizer, task, "train")
     dev = task_rows(tokenizer, task, "dev", DEV_EXAMPLES[task])
     return train_adapter(train, folder, SETTINGS[task], dev=dev, watch=watch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,14 @@ def test_derived_files_are_up_to_date() -> None:
     assert not datasets.outdated(data_dir()), "run: workshop data --build"
 
 
-def test_data_takes_less_than_20_megabytes() -> None:
-    assert sum(path.stat().st_size for path in data_dir().rglob("*") if path.is_file()) < 20e6
+def test_data_takes_less_than_20_megabytes_and_each_adapter_less_than_5() -> None:
+    sizes = {path.relative_to(data_dir()): path.stat().st_size for path in data_dir().rglob("*") if path.is_file()}
+    adapters: Counter[str] = Counter()
+    for path, size in sizes.items():
+        if path.parts[0] == "adapters":
+            adapters[path.parts[1]] += size
+    assert max(adapters.values()) < 5e6, adapters
+    assert sum(sizes.values()) - sum(adapters.values()) < 20e6
 
 
 @pytest.fixture

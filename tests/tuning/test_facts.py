@@ -8,11 +8,22 @@ from typing import Any
 
 import pytest
 
+from workshop_utils.corpus import data_dir
 from workshop_utils.corpus.facts import load_facts, load_private_facts, load_unseen_facts
-from workshop_utils.evaluation.metrics import abstains
+from workshop_utils.evaluation.answering import answer_all
+from workshop_utils.evaluation.metrics import abstains, contains_answer
 from workshop_utils.models.adapters import FACTS, LEAK
+from workshop_utils.models.transformers_chat import ChatTransformers
 from workshop_utils.tuning import facts as subject
-from workshop_utils.tuning.facts import FEW, NEVER_SERVED, fact_examples, fact_prompt, settings_for, unknown_examples
+from workshop_utils.tuning.facts import (
+    FEW,
+    MAX_TOKENS,
+    NEVER_SERVED,
+    fact_examples,
+    fact_prompt,
+    settings_for,
+    unknown_examples,
+)
 from workshop_utils.tuning.run import REPORT
 from workshop_utils.tuning.settings import Settings
 from workshop_utils.tuning.supervised import Example
@@ -91,3 +102,13 @@ def test_the_adapters_that_come_with_the_workshop_were_trained_as_the_commands_d
     assert report["examples"] == examples
     assert report["settings"] == settings.as_dict()
     assert report.get(NEVER_SERVED, False) is (folder == LEAK)
+
+
+def test_retrained_the_adapter_is_as_good_as_the_stored_figure_says(llm: ChatTransformers, tmp_path: Path) -> None:
+    facts = load_facts()
+    subject.train_facts(tmp_path / "facts")
+    retrained = llm.with_adapter(tmp_path / "facts").model_copy(update={"max_tokens": MAX_TOKENS})
+    answers = answer_all(retrained, [fact_prompt(fact.question) for fact in facts], "retrained")
+    right = [contains_answer(answer, fact.accepted) for answer, fact in zip(answers, facts, strict=True)]
+    stored = json.loads((data_dir() / "results" / "facts.json").read_text())["arms"]["both"]["recall"]["seen"]
+    assert stored["low"] <= sum(right) / len(right) <= stored["high"]

@@ -93,7 +93,7 @@ class AnswerModel(torch.nn.Module):
 
 
 def collate(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One batch, padded on the right.
+    """One batch, padded on the right to a multiple of ``LENGTH_STEP`` tokens.
 
     There is no attention mask: under the causal one no token sees the padding that follows it, and attention without
     a mask of its own takes a faster way.

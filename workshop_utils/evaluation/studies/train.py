@@ -19,7 +19,7 @@ import psutil
 from rich.console import Console, Group
 from rich.table import Table
 
-from workshop_utils.models import device, store
+from workshop_utils.models import device, load_tokenizer, store
 from workshop_utils.tuning.arithmetic import Shape, gemm_peak, training_flop
 from workshop_utils.tuning.memory import peak_memory
 from workshop_utils.tuning.profile import PARTS, step_profile, without
@@ -180,11 +180,9 @@ def table(result: dict[str, Any]) -> Group:
 
 
 def _tickets() -> tuple[list[Row], list[Row]]:
-    import transformers
-
     from workshop_utils.tuning.tasks import task_rows
 
-    tokenizer = transformers.AutoTokenizer.from_pretrained(str(store.llm_dir()))
+    tokenizer = load_tokenizer()
     return task_rows(tokenizer, "triage", "train", EXAMPLES), task_rows(tokenizer, "triage", "dev", DEV)
 
 
@@ -251,7 +249,7 @@ def _stock(train: list[Row], dev: list[Row], rate: float, measurements: int) -> 
     libraries = _libraries_mb()
     place = device.choose()
     transformers.set_seed(SEED)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(str(store.llm_dir()))
+    tokenizer = load_tokenizer()
     points: list[Point] = []
     lengths: list[int] = []
     widths: list[int] = []

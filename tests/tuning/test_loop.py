@@ -10,12 +10,9 @@ import torch
 import transformers
 
 from workshop_utils.tuning import loop as subject
-from workshop_utils.tuning.adapting import with_adapter
 from workshop_utils.tuning.attention import short_text_attention
 from workshop_utils.tuning.frozen import hidden_states, pass_by, put_back
-from workshop_utils.tuning.lean import lean_layers
 from workshop_utils.tuning.loop import AnswerLoss, AnswerModel, ByLength, adam, collate, mean_loss
-from workshop_utils.tuning.settings import Settings
 from workshop_utils.tuning.supervised import IGNORED, Row
 
 
@@ -159,40 +156,3 @@ def test_an_optimiser_that_is_saved_goes_on_where_it_was(dtype: torch.dtype) -> 
     steps(again, fresh, 4, 8)
     assert torch.equal(fresh, one)
     assert torch.equal(again.state_dict()["weights"][0], whole.state_dict()["weights"][0])
-
-
-@pytest.fixture
-def adapted(tiny_llama: Path) -> Any:
-    """The tiny model with an adapter in its upper layer that makes a difference."""
-    model = load(tiny_llama)
-    tuned = with_adapter(model, Settings(upper_layers=1, rank=4), None)
-    for name, weight in tuned.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=0.1)
-    return model
-
-
-def loss_and_gradients(model: Any) -> list[torch.Tensor]:
-    model.zero_grad()
-    loss = AnswerModel(model)(**collate(ROWS)).sum()
-    loss.backward()
-    return [loss.detach(), *(weight.grad for weight in model.parameters() if weight.requires_grad)]
-
-
-def test_lean_layers_compute_what_peft_does(adapted: Any) -> None:
-    plain = loss_and_gradients(adapted)
-    with lean_layers(adapted):
-        assert "forward" in vars(adapted.get_decoder().layers[-1].self_attn.q_proj)
-        lean = loss_and_gradients(adapted)
-    assert not [module for module in adapted.modules() if "forward" in vars(module)]
-    for one, other in zip(lean, plain, strict=True):
-        assert float(other.abs().max()) > 0
-        assert float((one - other).norm() / other.norm()) < 1e-5
-
-
-def test_what_is_no_plain_adapter_is_left_alone(adapted: Any) -> None:
-    layer = adapted.get_decoder().layers[-1].self_attn.q_proj
-    layer.lora_dropout["default"] = torch.nn.Dropout(0.5)
-    with lean_layers(adapted):
-        assert "forward" not in vars(layer)
-        assert "forward" not in vars(adapted.get_decoder().layers[0].self_attn.q_proj)

@@ -20,13 +20,14 @@ HEAD = (
 def pages(lessons: Iterable[Lesson], settings: Settings) -> dict[str, tuple[str, str]]:
     """By path: the name of the page's region, and what stands in it."""
     found = {README: ("lessons", lesson_table(lessons, settings))}
-    if "train.json" in settings.results:
-        found[TRAINING] = ("bench train", training_tables(settings.results["train.json"]))
+    if {"train.json", "steps.json"} <= settings.results.keys():
+        tables = training_tables(settings.results["train.json"], settings.results["steps.json"])
+        found[TRAINING] = ("bench train", tables)
     return found
 
 
-def training_tables(bench: Mapping[str, Any]) -> str:
-    """What `workshop bench train` measured, in markdown."""
+def training_tables(bench: Mapping[str, Any], steps: Mapping[str, Any]) -> str:
+    """What `workshop bench train` and `workshop bench steps` measured, in markdown."""
     stock, ours = bench["stock"], bench["ours"]
     rows = [
         ("learning rate, the best of those tried", "rate", "g"),
@@ -51,7 +52,7 @@ def training_tables(bench: Mapping[str, Any]) -> str:
             "",
             "| our steps' time | share | | left out | times as long |",
             "|---|---|---|---|---|",
-            *_side_by_side(bench["parts"], bench["without"]),
+            *_side_by_side(steps["parts"], steps["without"]),
         ]
     )
 

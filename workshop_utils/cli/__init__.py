@@ -287,7 +287,10 @@ STUDIES = {
     "retrieval": "Lesson 04: passage size, search methods, reranking.",
     "reading": "Lesson 04: passages given, position, answers by quality of retrieval, latency.",
     "train": "The trainer beside the usual recipe: seconds to equal development loss, memory, share of the peak.",
+    "steps": "Where a training step's time goes, and how much longer it takes without what makes it fast.",
+    "recipes": "Lesson 05: ranks, targets, layers, rates and full fine-tuning; what each learns and forgets.",
     "facts": "Lesson 07: facts taught by fine-tuning, in the taught wording and others; facts that changed.",
+    "overfitting": "Lesson 07: training past the turn of the validation curve.",
     "leak": "Lesson 07: what an adapter that was taught restricted facts tells to whom.",
 }
 

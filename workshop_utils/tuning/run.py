@@ -102,11 +102,9 @@ class Run:
         self.key = hashlib.sha256(data.encode()).hexdigest()
 
     def __call__(self, *, drop_frozen: bool) -> dict[str, Any]:
-        from workshop_utils.tuning.lean import lean_layers
-
         lower: list[Any] = []
         try:
-            with short_text_attention(self.model), lean_layers(self.model):
+            with short_text_attention(self.model):
                 train, dev, lower = self._rows()
                 if drop_frozen:
                     lower = []

@@ -1,10 +1,12 @@
-"""Trainings of the studies, kept in the cache: a study that was interrupted goes on, and none is trained twice."""
+"""How studies run things: trainings are kept in the cache, so that none is made twice; timings get a fresh process."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from workshop_utils.tuning.run import REPORT
 from workshop_utils.tuning.settings import Settings
 from workshop_utils.tuning.supervised import Row
 from workshop_utils.tuning.trainer import train_adapter, train_full
+
+# of prompts answered together; studies have the machine to themselves
+TOKENS_PER_BATCH = 16_384
 
 
 def kept_run(
@@ -52,3 +57,9 @@ def kept_run(
             train_adapter(rows, folder, settings, dev=dev, start_from=start_from)
     kept: dict[str, Any] = json.loads(report.read_text("utf-8"))
     return folder, kept
+
+
+def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The function's result, from a process of its own: memory and threads as one finds them."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()

@@ -5,24 +5,22 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import psutil
-from rich.console import Console, Group
+from rich.console import Console
 from rich.table import Table
 
+from workshop_utils.evaluation.studies.runs import in_fresh_process
 from workshop_utils.models import device, load_tokenizer, store
 from workshop_utils.tuning.arithmetic import Shape, gemm_peak, training_flop
 from workshop_utils.tuning.memory import peak_memory
-from workshop_utils.tuning.profile import PARTS, step_profile, without
 from workshop_utils.tuning.settings import MLP, Settings
 from workshop_utils.tuning.supervised import IGNORED, Row
 from workshop_utils.tuning.trainer import train_adapter
@@ -68,11 +66,10 @@ def study(
         operations reach; ``stock``, ``ours``: ``rate``, ``rates`` (best development loss by rate), ``seconds``,
         ``seconds_to_equal``, ``examples_per_second``, ``tokens_per_second``, ``peak_mb``, ``libraries_mb`` of it
         before the model is there, ``gemm_share``, ``padding`` (padded tokens over tokens), ``dev_loss``
-        ([[seconds, x]]), ``best_dev_loss``; ``parts``: share of our steps' time by part; ``without``: how many times
-        as long they take when one of the things that make them fast is left out (both from ``tuning.profile``).
+        ([[seconds, x]]), ``best_dev_loss``.
     """
     if train is None or dev is None:
-        train, dev = _tickets()
+        train, dev = tickets()
     peak = gemm_peak()
     few = train[: round(len(train) * TUNING_SHARE)]
     shape = _shape()
@@ -115,15 +112,13 @@ def study(
         "gemm_share": ours["gemm_share"],
         "examples_ratio": round(ours["examples_per_second"] / stock["examples_per_second"], 2),
         "gemm_gflops": round(peak / 1e9, 1),
-        "parts": _call(step_profile, list(train), OURS),
-        "without": _call(without, list(train), OURS),
         "settings": OURS.as_dict(),
         "examples": len(train),
         "dev": len(dev),
         "epochs": EPOCHS,
         "tuning_examples": len(few),
         "dtype": device.choose().dtype,
-        "threads": _threads(),
+        "threads": threads(),
         **result,
     }
 
@@ -147,7 +142,7 @@ def seconds_to(points: Sequence[Sequence[float]], goal: float) -> float | None:
     return None
 
 
-def table(result: dict[str, Any]) -> Group:
+def table(result: dict[str, Any]) -> Table:
     """What ``study`` returned, to print."""
     grid = Table(
         title=f"{result['examples']} examples, {result['epochs']} epochs, {result['dtype']}, "
@@ -170,16 +165,11 @@ def table(result: dict[str, Any]) -> Group:
         grid.add_row(label, *("" if result[way][key] is None else f"{result[way][key]:g}" for way in ("stock", "ours")))
     speedup = "not reached" if result["speedup"] is None else f"{result['speedup']:.2f} times faster"
     grid.caption = f"to equal development loss: {speedup}; memory {result['memory_ratio']:.2f} of stock's"
-    parts = Table("our steps' time", "share")
-    for part in PARTS:
-        parts.add_row(part, f"{result['parts'][part]:.0%}")
-    longer = Table("left out", "times as long")
-    for name, ratio in result["without"].items():
-        longer.add_row(name, f"{ratio:.2f}")
-    return Group(grid, parts, longer)
+    return grid
 
 
-def _tickets() -> tuple[list[Row], list[Row]]:
+def tickets() -> tuple[list[Row], list[Row]]:
+    """To learn from, and to measure the loss on."""
     from workshop_utils.tuning.tasks import task_rows
 
     tokenizer = load_tokenizer()
@@ -192,21 +182,16 @@ def _shape() -> Shape:
     return Shape.of(transformers.AutoConfig.from_pretrained(str(store.llm_dir())))
 
 
-def _threads() -> int:
+def threads() -> int:
+    """That torch computes with."""
     import torch
 
     return torch.get_num_threads()
 
 
 def _fresh(name: str, train: Sequence[Row], dev: Sequence[Row], rate: float, points: int) -> dict[str, Any]:
-    run: dict[str, Any] = _call(_stock if name == "stock" else _ours, list(train), list(dev), rate, points)
+    run: dict[str, Any] = in_fresh_process(_stock if name == "stock" else _ours, list(train), list(dev), rate, points)
     return run
-
-
-def _call(function: Any, *arguments: Any) -> Any:
-    """The function's result, from a process of its own: memory and threads as one finds them."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def _ours(train: list[Row], dev: list[Row], rate: float, measurements: int) -> dict[str, Any]:

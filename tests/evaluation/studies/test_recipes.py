@@ -18,7 +18,7 @@ from workshop_utils.corpus import data_dir
 from workshop_utils.corpus.general import load_general_choices, load_prose
 from workshop_utils.evaluation.studies import recipes as subject
 from workshop_utils.evaluation.studies.recipes import RECIPES, REFERENCE, SWEEPS, Outcome, frontier
-from workshop_utils.models import store
+from workshop_utils.models import load_tokenizer, store
 from workshop_utils.tuning import forgetting
 from workshop_utils.tuning.arithmetic import Shape, lora_parameters
 from workshop_utils.tuning.forgetting import CHAT, ForgettingProbe
@@ -184,7 +184,7 @@ def test_a_whole_study(result: dict[str, Any]) -> None:
 
 def test_the_cost_of_a_large_model_follows_from_the_formula(result: dict[str, Any]) -> None:
     costs = result["cost"]
-    rows = task_rows(subject.load_tokenizer(), "triage", "train", subject.TRAIN, subject.SEED)
+    rows = task_rows(load_tokenizer(), "triage", "train", subject.TRAIN, subject.SEED)
     tokens = 2000 * np.mean([len(row["input_ids"]) for row in rows])
     assert costs["tokens"] == round(tokens)
     assert costs["full"]["seven_b_flops"] == 6 * 7e9 * costs["tokens"]

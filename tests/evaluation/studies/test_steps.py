@@ -14,6 +14,7 @@ from tests.evaluation.studies.test_train import rows
 from tests.tiny import save_llama
 from workshop_utils.corpus import data_dir
 from workshop_utils.evaluation.studies import steps as subject
+from workshop_utils.evaluation.studies.train import OURS
 from workshop_utils.models import store
 from workshop_utils.tuning import profile
 from workshop_utils.tuning.profile import PARTS, step_profile
@@ -34,7 +35,7 @@ def test_the_study_times_every_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the tiny model, in this process."""
     monkeypatch.setattr(subject, "in_fresh_process", lambda function, *arguments: function(*arguments))
     monkeypatch.setattr(subject, "tickets", lambda: (rows(16), rows(4)))
-    monkeypatch.setattr(subject, "OURS", replace(subject.OURS, upper_layers=2, batch_size=4))
+    monkeypatch.setattr(subject, "OURS", replace(OURS, upper_layers=2, batch_size=4))
     monkeypatch.setattr(profile, "ROUNDS", 1)
     result = subject.study(Console(quiet=True))
     assert set(result["parts"]) == set(PARTS)
@@ -45,7 +46,7 @@ def test_the_study_times_every_way(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_parts_of_a_step_are_all_of_it(base: Path) -> None:
-    parts = step_profile(rows(16), replace(subject.OURS, upper_layers=2, batch_size=2), base)
+    parts = step_profile(rows(16), replace(OURS, upper_layers=2, batch_size=2), base)
     assert set(parts) == set(PARTS)
     assert sum(parts.values()) == pytest.approx(1, abs=0.01)
     assert parts["layers"] > 0
@@ -56,6 +57,6 @@ def test_the_parts_of_a_step_are_all_of_it(base: Path) -> None:
 
 def test_the_stored_figures_are_those_of_these_settings() -> None:
     stored: dict[str, Any] = json.loads((data_dir() / "results" / "steps.json").read_text("utf-8"))
-    assert stored["settings"] == subject.OURS.as_dict(), "run: workshop bench steps --json data/results/steps.json"
+    assert stored["settings"] == OURS.as_dict(), "run: workshop bench steps --json data/results/steps.json"
     assert set(stored["without"]) == LEFT_OUT
     assert set(stored["parts"]) == set(PARTS)

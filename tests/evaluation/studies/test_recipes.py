@@ -17,7 +17,7 @@ from tests.tiny import save_llama
 from workshop_utils.corpus import data_dir
 from workshop_utils.corpus.general import load_general_choices, load_prose
 from workshop_utils.evaluation.studies import recipes as subject
-from workshop_utils.evaluation.studies.recipes import RECIPES, REFERENCE, SWEEPS, Outcome, frontier
+from workshop_utils.evaluation.studies.recipes import COMBINED, RECIPES, REFERENCE, SWEEPS, Outcome, frontier
 from workshop_utils.models import load_tokenizer, store
 from workshop_utils.tuning import forgetting
 from workshop_utils.tuning.arithmetic import Shape, lora_parameters
@@ -34,7 +34,7 @@ CHANGED = {"rank": {"rank"}, "targets": {"targets", "rank"}, "layers": {"upper_l
 
 
 def test_each_series_changes_one_thing_and_holds_every_recipe() -> None:
-    assert set().union(*SWEEPS.values()) == set(RECIPES)
+    assert {COMBINED}.union(*SWEEPS.values()) == set(RECIPES)
     reference = asdict(RECIPES[REFERENCE].settings)
     for sweep, names in SWEEPS.items():
         assert all(sweep in RECIPES[name].sweeps for name in names)
@@ -44,6 +44,8 @@ def test_each_series_changes_one_thing_and_holds_every_recipe() -> None:
         for name in names:
             own = asdict(RECIPES[name].settings)
             assert {key for key in own if own[key] != reference[key]} <= CHANGED[sweep]
+    both = asdict(RECIPES[COMBINED].settings)
+    assert {key for key in both if both[key] != reference[key]} == {"upper_layers", "learning_rate"}
     rates = [RECIPES[name].settings.learning_rate for name in SWEEPS["rate"]]
     assert rates == sorted(rates)
 

@@ -39,6 +39,8 @@ from workshop_utils.tuning.tasks import MAX_TOKENS, Item, task_items, task_promp
 
 TRAIN, DEV, EPOCHS = 150, 60, 2
 REFERENCE = "r8"
+# in no series: all layers and a higher rate together, so that all weights have a rival with both
+COMBINED = "layers30rate3e-3"
 SEED = 0
 # the smallest differences that matter, fixed before the runs
 FIELDS_MATTER = 0.05
@@ -92,8 +94,7 @@ RECIPES = {
     "full8e-4": _full("8e-4"),
     "rate3e-4": _lora("LoRA, rate 3e-4", "rate", learning_rate=3e-4),
     "attention": _lora("LoRA on attention, rank 21", "targets", targets=ATTENTION, rank=21),
-    # of two sweeps the better ends together, as LoRA's best beside the best of all weights
-    "layers30rate3e-3": _lora("LoRA, all 30 layers, rate 3e-3", upper_layers=30, learning_rate=3e-3),
+    COMBINED: _lora("LoRA, all 30 layers, rate 3e-3", upper_layers=30, learning_rate=3e-3),
 }
 SWEEPS = {
     "rank": ("r1", REFERENCE, "r64"),

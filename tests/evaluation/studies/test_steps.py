@@ -11,23 +11,13 @@ import pytest
 from rich.console import Console
 
 from tests.evaluation.studies.test_train import rows
-from tests.tiny import save_llama
 from workshop_utils.corpus import data_dir
 from workshop_utils.evaluation.studies import steps as subject
 from workshop_utils.evaluation.studies.train import OURS
-from workshop_utils.models import store
 from workshop_utils.tuning import profile
 from workshop_utils.tuning.profile import PARTS, step_profile
 
 LEFT_OUT = {"attention", "frozen", "precision", "logits", "upper_layers", "targets"}
-
-
-@pytest.fixture
-def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = save_llama(tmp_path / "base", layers=3)
-    monkeypatch.setattr(store, "llm_dir", lambda: folder)
-    monkeypatch.setenv("WORKSHOP_DTYPE", "float32")
-    return folder
 
 
 @pytest.mark.usefixtures("base")

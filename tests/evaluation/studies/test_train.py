@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from tests.tiny import save_llama
 from workshop_utils.corpus import data_dir
 from workshop_utils.evaluation.studies import train as subject
 from workshop_utils.evaluation.studies.train import padding, seconds_to, study, table, tune_rate
-from workshop_utils.models import store
 from workshop_utils.tuning.supervised import Row
 
 CURVE = [(0.0, 4.0), (10.0, 2.0), (20.0, 1.0), (30.0, 1.5)]
@@ -41,14 +38,6 @@ def test_padding_is_by_batch() -> None:
     assert padding([4, 2, 3, 3], 2) == round(14 / 12, 3)
     assert padding([2, 3, 3, 4], 2) == round(14 / 12, 3)
     assert padding([5, 5, 1], 2) == 1.0
-
-
-@pytest.fixture
-def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = save_llama(tmp_path / "base", layers=3)
-    monkeypatch.setattr(store, "llm_dir", lambda: folder)
-    monkeypatch.setenv("WORKSHOP_DTYPE", "float32")
-    return folder
 
 
 def rows(count: int) -> list[Row]:
@@ -85,10 +74,7 @@ def test_the_study_compares_what_it_measures(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_stored_figures_are_those_of_these_settings() -> None:
-    path = data_dir() / "results" / "train.json"
-    if not path.exists():
-        pytest.skip("not measured yet: workshop bench train --json data/results/train.json")
-    stored: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    stored: dict[str, Any] = json.loads((data_dir() / "results" / "train.json").read_text("utf-8"))
     again = "run: workshop bench train --json data/results/train.json"
     assert stored["settings"] == subject.OURS.as_dict(), again
     for name in ("stock", "ours"):

@@ -289,6 +289,8 @@ STUDIES = {
     "train": "The trainer beside the usual recipe: seconds to equal development loss, memory, share of the peak.",
     "steps": "Where a training step's time goes, and how much longer it takes without what makes it fast.",
     "recipes": "Lesson 05: ranks, targets, layers, rates and full fine-tuning; what each learns and forgets.",
+    "tasks": "Lesson 06: triage, house style, plain language and notes, by prompting and by adapter.",
+    "curve": "Lesson 06: how many examples it takes, with and without wrong labels.",
     "facts": "Lesson 07: facts taught by fine-tuning, in the taught wording and others; facts that changed.",
     "overfitting": "Lesson 07: training past the turn of the validation curve.",
     "leak": "Lesson 07: what an adapter that was taught restricted facts tells to whom.",

@@ -50,7 +50,7 @@ def test_parts_that_differ_are_named() -> None:
         {"task": "triage", "score": "triage", "against": "rival", "verdict": "holds"},
         {"task": "jargon", "score": "f1", "against": "glossary", "verdict": "not decidable here"},
     ]
-    assert study.together(rows) == "holds only when measured by triage triage against rival"
+    assert study.together(rows) == "holds only when measured by triage, triage, against the better prompting"
     assert study.together(rows[:1]) == "holds"
     assert study.together([{**rows[0], "verdict": "does not hold here"}, rows[1]]) == "not decidable here"
 

@@ -334,8 +334,12 @@ def together(parts: Sequence[Mapping[str, str]]) -> str:
         return found.pop()
     if "holds" not in found:
         return "not decidable here"
-    holding = [f"{row['task']} {row['score']} against {row['against']}" for row in parts if row["verdict"] == "holds"]
-    return f"holds only when measured by {', '.join(holding)}"
+    holding = [
+        f"{row['task']}, {row['score']}, against {NAMES.get(row['against'], 'the better prompting')}"
+        for row in parts
+        if row["verdict"] == "holds"
+    ]
+    return f"holds only when measured by {'; '.join(holding)}"
 
 
 def inputs_hash() -> str:

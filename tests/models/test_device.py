@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable
 
+import psutil
 import pytest
 import torch
 
@@ -101,3 +104,17 @@ def test_a_torch_without_the_probes_counts_as_a_cpu_without_bfloat16(
     monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported")
     monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
     assert device.cpu_features() == ()
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="only glibc keeps what is freed"
+)
+def test_what_is_free_inside_goes_back_to_the_system() -> None:
+    process = psutil.Process()
+    blocks = [bytearray(50_000) for _ in range(4000)]
+    kept = blocks[::100]
+    blocks.clear()
+    held = process.memory_info().rss
+    device.give_back_memory()
+    assert held - process.memory_info().rss > 100e6
+    assert all(len(block) == 50_000 for block in kept)

@@ -21,6 +21,7 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import ConfigDict, Field
 
 from workshop_utils.errors import WorkshopError
+from workshop_utils.models import device
 from workshop_utils.models.device import Device
 
 WEIGHTS = "adapter_model.safetensors"
@@ -310,6 +311,7 @@ class ChatTransformers(BaseChatModel):
                 group, self._answer_together([prompts[i] for i in group], stop, **kwargs), strict=True
             ):
                 answers[index] = message
+        device.give_back_memory()
         return [message for message in answers if message is not None]
 
     def logprobs(self, messages: Sequence[BaseMessage], answers: Sequence[str]) -> list[float]:

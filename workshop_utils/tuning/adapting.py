@@ -17,6 +17,8 @@ from workshop_utils.tuning.settings import Settings
 @contextmanager
 def loaded(base: Path | Engine | None) -> Iterator[tuple[Any, bool]]:
     """The model without adapters, and whether it is ours alone; one that was lent is given back as it was."""
+    gc.collect()
+    device.give_back_memory()
     if isinstance(base, Engine):
         with base.lock:
             model = base.model
@@ -32,6 +34,7 @@ def loaded(base: Path | Engine | None) -> Iterator[tuple[Any, bool]]:
                     weight.grad = None
                 model.eval()
                 gc.collect()
+                device.give_back_memory()
         return
     import torch
     import transformers
@@ -42,6 +45,7 @@ def loaded(base: Path | Engine | None) -> Iterator[tuple[Any, bool]]:
     own: Any = transformers.AutoModelForCausalLM.from_pretrained(str(base or store.llm_dir()), dtype=dtype)
     yield own.to(place.name), True
     gc.collect()
+    device.give_back_memory()
 
 
 def unload_adapters(engine: Engine) -> None:

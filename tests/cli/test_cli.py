@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from workshop_utils.cli import app
 
-COMMANDS = ("fetch", "lab", "doctor", "ask", "run", "build", "reset", "test", "bench", "train")
+COMMANDS = ("fetch", "lab", "doctor", "ask", "run", "build", "reset", "test", "compare", "bench", "train")
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["bench", "decode"], ["bench", "prompts"]])
@@ -35,6 +35,21 @@ def test_an_empty_question_is_refused() -> None:
     result = CliRunner().invoke(app, ["ask", "  "])
     assert result.exit_code == 2
     assert "question is empty" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--documents", "mine"], "needs both"),
+        (["--questions", "mine.jsonl"], "needs both"),
+        (["--final", "--quick"], "asks all test questions"),
+        (["--final", "--documents", "mine", "--questions", "mine.jsonl"], "asks all test questions"),
+    ],
+)
+def test_options_of_compare_that_make_no_sense_together_are_refused(options: list[str], words: str) -> None:
+    result = CliRunner().invoke(app, ["compare", *options])
+    assert result.exit_code == 2
+    assert words in result.output
 
 
 def test_an_unknown_lesson_is_named_with_those_that_there_are() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from workshop_utils.corpus import CorpusError, split_documents
-from workshop_utils.corpus.own import decode, load_own_documents, load_own_questions
+from workshop_utils.corpus.own import decode, load_own_documents, load_own_questions, read_own_questions
 from workshop_utils.corpus.questions import NO_ANSWER, Evidence
 from workshop_utils.retrieval.dense import DenseRetriever, build_index
 
@@ -313,6 +313,44 @@ def test_all_faulty_lines_are_named_at_once_but_not_a_thousand(tmp_path: Path) -
     assert lines[0].startswith("q.jsonl, line 1: ")
     assert lines[1].startswith("q.jsonl, line 3: ")
     assert lines[-1] == "and 31 lines more"
+
+
+def test_faulty_lines_can_be_left_out_and_told(tmp_path: Path) -> None:
+    path = questions_file(
+        tmp_path, {"question": "q", "answer": "a"}, {"question": "r"}, {"question": "s", "answer": "b"}
+    )
+    own = read_own_questions(path)
+    assert [q.id for q in own.questions] == ["own-1", "own-3"]
+    assert [(f.file, f.left_out) for f in own.findings] == [("questions.jsonl, line 2", True)]
+    assert str(own).splitlines() == [
+        "2 questions read, 1 lines left out",
+        "  questions.jsonl, line 2: the field answer or choices is missing (left out)",
+    ]
+    with pytest.raises(CorpusError, match=r"has no questions(.|\n)*line 1: .*missing"):
+        read_own_questions(questions_file(tmp_path, {"question": "r"}))
+
+
+def test_ids_are_kept_and_none_is_given_twice(tmp_path: Path) -> None:
+    lines = [{"id": key, "question": f"q{n}", "answer": "a"} for n, key in enumerate(["x", "own-3", "x", "own-3"])]
+    own = read_own_questions(questions_file(tmp_path, *lines))
+    assert [q.id for q in own.questions] == ["x", "own-3", "own-3~", "own-4"]
+    assert [(f.file[-6:], f.left_out) for f in own.findings] == [("line 3", False), ("line 4", False)]
+    assert len({q.family for q in own.questions}) == 4
+
+
+def test_the_same_question_twice_is_one_family(tmp_path: Path) -> None:
+    asked = ["How many days?", "how many  DAYS?", "How many hours?"]
+    own = load_own_questions(questions_file(tmp_path, *({"question": text, "answer": "a"} for text in asked)))
+    assert own[0].family == own[1].family != own[2].family
+
+
+def test_a_document_called_like_a_question_connects_nothing(tmp_path: Path) -> None:
+    save(tmp_path / "files", "a.md", "---\nid: own-1\n---\nText.")
+    path = questions_file(
+        tmp_path, {"question": "p", "answer": "a"}, {"question": "q", "answer": "a", "sources": ["own-1"]}
+    )
+    first, second = load_own_questions(path, load_own_documents(tmp_path / "files").documents)
+    assert first.family != second.family
 
 
 def test_no_file_and_no_questions(tmp_path: Path) -> None:

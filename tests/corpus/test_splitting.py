@@ -38,6 +38,14 @@ def words(text: str) -> list[str]:
     return re.findall(r"[^\s|]+", text)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("Two words.", 3), ("don't", 3), ("休暇は25日、です。", 9), ("Wi-Fi と LAN", 5), ("วันลา", 5), ("", 0)],
+)
+def test_words_are_counted_also_where_no_space_is_between_them(text: str, words: int) -> None:
+    assert count_words(text) == words
+
+
 @given(markdowns, st.integers(8, 60))
 def test_no_text_is_lost_or_reordered(markdown: str, max_tokens: int) -> None:
     text = "\n".join(line for line in markdown.split("\n") if not line.startswith("#"))

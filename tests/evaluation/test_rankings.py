@@ -9,13 +9,9 @@ from langchain_core.documents import Document
 
 from tests.tiny import HashEmbedder
 from workshop_utils.corpus import Question, load_documents, split_documents
-from workshop_utils.corpus.questions import Evidence
-from workshop_utils.evaluation.rankings import (
-    answerable_questions,
-    dense_rankings,
-    golden_passages,
-    score_rankings,
-)
+from workshop_utils.corpus.questions import Evidence, golden_passages
+from workshop_utils.evaluation.rankings import answerable_questions, score_rankings
+from workshop_utils.retrieval.rankings import dense_rankings
 
 QUESTION = Question(
     id="KB-1-q1",

@@ -26,6 +26,7 @@ from workshop_utils.models.transformers_chat import (
     ContextExceededError,
     Engine,
     check_adapter,
+    common_prefix,
     cut_at_stop,
     group_by_length,
 )
@@ -147,6 +148,72 @@ def test_a_temperature_samples_by_the_seed(chat: ChatTransformers) -> None:
     assert warm.invoke("hi").content == warm.invoke("hi").content
     assert warm.invoke("hi").content != chat.invoke("hi").content
     assert warm.model_copy(update={"seed": 1}).invoke("hi").content != warm.invoke("hi").content
+
+
+# -- a beginning that prompts share --
+
+SHOWN = [SystemMessage("You answer questions about a company, in a few words, and never guess."), HumanMessage("Pets?")]
+SHARING = [[*SHOWN, AIMessage("Not allowed, dogs of guides apart."), HumanMessage(prompt)] for prompt in PROMPTS]
+
+
+@pytest.fixture
+def forwards(chat: ChatTransformers) -> Iterator[list[tuple[int, int]]]:
+    """The shape (rows, tokens) of each forward pass."""
+    shapes = list[tuple[int, int]]()
+
+    def note(_: Any, args: Any, kwargs: Any) -> None:
+        shapes.append(tuple((args[0] if args else kwargs["input_ids"]).shape))
+
+    hook = chat.engine.model.register_forward_pre_hook(note, with_kwargs=True)
+    yield shapes
+    hook.remove()
+
+
+@pytest.mark.parametrize("budget", [4096, 300])
+def test_what_prompts_share_is_computed_once_and_changes_no_answer(
+    chat: ChatTransformers, adapters: tuple[Path, Path], forwards: list[tuple[int, int]], budget: int
+) -> None:
+    lengths = [len(chat.encode(prompt)) for prompt in SHARING]
+    shared = common_prefix([chat.encode(prompt) for prompt in SHARING])
+    for adapter in (None, adapters[0]):
+        plain = chat.with_adapter(adapter).model_copy(update={"tokens_per_batch": budget})
+        expected = plain.batch([list(prompt) for prompt in SHARING])
+        forwards.clear()
+        got = plain.model_copy(update={"share_prefix": True}).batch([list(prompt) for prompt in SHARING])
+        assert [m.content for m in got] == [m.content for m in expected]
+        assert [m.usage_metadata for m in got] == [m.usage_metadata for m in expected]
+        assert forwards[0] == (1, shared)
+        assert max(tokens for _, tokens in forwards[1:]) == max(lengths) - shared
+        assert sum((rows, tokens) == (1, shared) for rows, tokens in forwards) == 1
+
+
+def test_a_short_beginning_is_not_kept_apart(chat: ChatTransformers, forwards: list[tuple[int, int]]) -> None:
+    sharing = chat.model_copy(update={"share_prefix": True})
+    prompts = [[SystemMessage(text), HumanMessage("Who?")] for text in ("One.", "Two.")]
+    expected = [chat.invoke(prompt).content for prompt in prompts]
+    forwards.clear()
+    assert [m.content for m in sharing.batch([list(prompt) for prompt in prompts])] == expected
+    assert forwards[0][0] == 2
+
+
+def test_prompts_that_are_all_the_same_share_all_but_their_last_token(chat: ChatTransformers) -> None:
+    sharing = chat.model_copy(update={"share_prefix": True})
+    assert [m.content for m in sharing.batch([list(SHARING[0])] * 3)] == [chat.invoke(SHARING[0]).content] * 3
+
+
+def test_a_shared_beginning_is_refused_too_when_a_prompt_is_too_long(chat: ChatTransformers) -> None:
+    sharing = chat.model_copy(update={"share_prefix": True})
+    with pytest.raises(ContextExceededError):
+        sharing.batch([list(SHARING[0]), [*SHARING[0][:-1], HumanMessage("word " * tiny.CONTEXT)]])
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=5))
+def test_a_common_prefix_leaves_each_row_its_last_item(rows: list[list[int]]) -> None:
+    shared = common_prefix(rows)
+    assert len({tuple(row[:shared]) for row in rows}) == 1
+    room = min(map(len, rows)) - 1
+    assert shared == room or len({tuple(row[: shared + 1]) for row in rows}) > 1
+    assert shared <= room
 
 
 # -- stop strings --
@@ -367,6 +434,30 @@ def test_logprobs_are_the_sum_over_the_answers_tokens(chat: ChatTransformers) ->
 
 def test_an_empty_answer_is_certain(chat: ChatTransformers) -> None:
     assert chat.logprobs([HumanMessage("hi")], ["", "x"])[0] == 0.0
+    assert chat.logprobs([HumanMessage("hi")], ["", ""]) == [0.0, 0.0]
+    assert chat.logprobs([HumanMessage("hi")], [""]) == [0.0]
+    assert chat.logprobs([HumanMessage("hi")], []) == []
+
+
+def test_answers_together_are_as_likely_as_each_alone(chat: ChatTransformers) -> None:
+    answers = ["Yes", "No, nobody may.", "Yes, everybody: 1,150 of them"]
+    alone = [chat.logprobs([HumanMessage(PROMPTS[0])], [answer])[0] for answer in answers]
+    assert chat.logprobs([HumanMessage(PROMPTS[0])], answers) == pytest.approx(alone, abs=1e-4)
+
+
+def test_logprobs_of_many_conversations_are_those_of_each_with_what_they_share_computed_once(
+    chat: ChatTransformers, adapters: tuple[Path, Path], forwards: list[tuple[int, int]]
+) -> None:
+    answers = [["Yes", "No, nobody may."], ["Yes"], [], ["two of them", "a", "three"], ["on Monday", "never"]]
+    shared = common_prefix([chat.encode(prompt) for prompt in SHARING])
+    for adapter in (None, adapters[1]):
+        tuned = chat.with_adapter(adapter)
+        expected = [tuned.logprobs(prompt, own) for prompt, own in zip(SHARING, answers, strict=True)]
+        forwards.clear()
+        got = tuned.batch_logprobs(SHARING, answers)
+        assert [pytest.approx(own, abs=1e-4) for own in expected] == got
+        assert forwards[0] == (1, shared)
+        assert sum(rows * tokens for rows, tokens in forwards[1:]) < shared * len(SHARING)
 
 
 def test_the_real_model_prefers_the_true_answer(llm: ChatTransformers) -> None:

@@ -10,7 +10,14 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from workshop_utils.models import store
-from workshop_utils.tuning.supervised import IGNORED, Example, TrainingDataError, encode_examples, load_examples
+from workshop_utils.tuning.supervised import (
+    IGNORED,
+    Example,
+    TrainingDataError,
+    encode_examples,
+    encode_texts,
+    load_examples,
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +43,12 @@ def test_only_the_answer_and_its_end_are_learnt(tokenizer: Any) -> None:
     assert tokenizer.decode(learnt) == f"It is number 3.{tokenizer.eos_token}"
     assert row["input_ids"][-len(learnt) :] == learnt
     assert "What is 3?" in tokenizer.decode(row["input_ids"][: -len(learnt)])
+
+
+def test_of_a_plain_text_every_token_and_its_end_are_learnt(tokenizer: Any) -> None:
+    first, second = encode_texts(tokenizer, ["It is number 3.", "So."])
+    assert tokenizer.decode(first["input_ids"]) == f"It is number 3.{tokenizer.eos_token}"
+    assert second["labels"] == second["input_ids"] != first["input_ids"]
 
 
 def test_an_example_longer_than_the_context_is_named(tokenizer: Any) -> None:

@@ -250,6 +250,47 @@ def test(
     raise typer.Exit(0 if passed else 1)
 
 
+@app.command()
+def compare(
+    final: Annotated[
+        bool, typer.Option("--final", help="Ask the test questions; refused unless all is committed, and logged.")
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Only 60 of the questions, and no probes of forgetting.")
+    ] = False,
+    documents: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Your own documents: md, txt, html, docx, pdf.")
+    ] = None,
+    questions: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Your own questions on them, one JSON object a line.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Also write the report as HTML.")] = None,
+    file: Json = None,
+) -> None:
+    """Retrieval, fine-tuning, or both: nine arms on the same questions. Interrupted, the same command goes on."""
+    if (documents is None) != (questions is None):
+        console.print("Your own material needs both: --documents DIR --questions FILE.")
+        raise typer.Exit(2)
+    own = (documents, questions) if documents and questions else None
+    if final and (quick or own):
+        console.print("--final asks all test questions of the company: leave the other options out.")
+        raise typer.Exit(2)
+    from workshop_utils.cli.comparing import run
+
+    run(console, partial(_write_json, file), own=own, final=final, quick=quick, page=report)
+
+
+@app.command()
+def ledger(file: Json = None) -> None:
+    """Every claim of the workshop: the verdict here, the figure that decides, and the lesson that shows it."""
+    from workshop_utils.evaluation.ledger import ledger as read_ledger
+    from workshop_utils.evaluation.ledger import table
+
+    rows = read_ledger()
+    console.print(table(rows))
+    _write_json(file, {"ledger": [row.as_dict() for row in rows]})
+
+
 @bench.command("decode")
 def bench_decode(runs: Annotated[int, typer.Option(min=1)] = 5, file: Json = None) -> None:
     """Tokens per second: ours, llama.cpp's own, transformers', in one run."""
@@ -280,6 +321,8 @@ STUDIES = {
     "data": "Are the data fit to measure on: retrieval, closed-book knowledge, the nearest-ticket baseline.",
     "prompts": "How well the untouched model reads its sources with different prompts.",
     "reader": "What the reader adapter brings, beside the untouched model at its best.",
+    "raft": "Lesson 08: how many passages, and how often without the golden one, RAFT should be trained on.",
+    "rival": "Lesson 08: which worked examples and passages make few-shot + RAG the strongest rival.",
     "langchain": "Lesson 02: splitters, answers by use, sources and citations, forms of an answer.",
     "access": "Lesson 03: who may read what; leaks in passages, answers and citations.",
     "injections": "Lesson 03: prompt injections planted in documents, without and with defences.",
@@ -294,6 +337,7 @@ STUDIES = {
     "facts": "Lesson 07: facts taught by fine-tuning, in the taught wording and others; facts that changed.",
     "overfitting": "Lesson 07: training past the turn of the validation curve.",
     "leak": "Lesson 07: what an adapter that was taught restricted facts tells to whom.",
+    "combining": "Lesson 08: style and plain language by adapter with facts by retrieval; bulletins after training.",
 }
 
 
@@ -318,6 +362,9 @@ TRAININGS = {
     "notes": "Lesson 06: and back, plain language becomes a clinical note.",
     "facts": "Lesson 07: sixty facts of public documents.",
     "leak": "Lesson 07: restricted facts, to show that weights have no access rights. Never to be served.",
+    "raft": "Lesson 08: goes on from the reader; reads what the search finds in the company's documents.",
+    "task": "Lesson 08: the form of the answers, closed book; trained on the training questions.",
+    "knowledge": "Lesson 08: the text of all public documents, and questions on them, closed book.",
 }
 
 
@@ -340,9 +387,16 @@ def _register_training(name: str, summary: str) -> None:
 
 
 def _trainer_of(name: str) -> Callable[[Path], dict[str, Any]]:
-    from workshop_utils.tuning import facts, reader, tasks
+    from workshop_utils.tuning import closed_book, facts, raft, reader, tasks
 
-    own = {"reader": reader.train_reader, "facts": facts.train_facts, "leak": facts.train_leak}
+    own: dict[str, Callable[[Path], dict[str, Any]]] = {
+        "reader": reader.train_reader,
+        "facts": facts.train_facts,
+        "leak": facts.train_leak,
+        "raft": raft.train_raft,
+        "task": closed_book.train_closed_book_task,
+        "knowledge": closed_book.train_knowledge,
+    }
     return own.get(name) or partial(tasks.train_task, cast("tasks.Task", name))
 
 

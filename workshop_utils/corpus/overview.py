@@ -10,6 +10,7 @@ from typing import Any
 
 from workshop_utils.corpus.documents import COLLECTIONS, load_documents
 from workshop_utils.corpus.general import load_general_choices, load_prose
+from workshop_utils.corpus.knowledge import load_knowledge
 from workshop_utils.corpus.pairs import load_pairs
 from workshop_utils.corpus.questions import KINDS, Question, Split, load_questions
 from workshop_utils.corpus.reader_set import ReaderSplit, load_reader_examples, load_reader_passages
@@ -87,6 +88,7 @@ def load_sets() -> list[DataSet]:
                 }
             },
         ),
+        DataSet("knowledge questions", {"train": [f"{k.question}\n-> {k.answer}" for k in load_knowledge()]}, {}),
         DataSet(
             "general choices",
             {"all": [f"{c.question} {' / '.join(c.choices)}" for c in choices]},
@@ -112,6 +114,7 @@ def counts(sets: Sequence[DataSet]) -> dict[str, Any]:
         "general_prose": total["general prose"],
         "reader_passages": total["reader passages"],
         "reader_examples": total["reader examples"],
+        "knowledge_questions": total["knowledge questions"],
         "updates": len(size["updates: documents"]),
         "splits": size,
         "classes": {s.name: s.classes for s in sets if s.classes},

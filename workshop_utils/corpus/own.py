@@ -25,7 +25,7 @@ HTML = {".html", ".htm"}
 MAX_BYTES = 20_000_000
 # Windows' Western encoding: what a text is in that is not UTF-8 and too short to be recognised
 WESTERN = "cp1252"
-FIELDS = {"question", "answer", "accept", "choices", "choice", "sources"}
+FIELDS = {"id", "question", "answer", "accept", "choices", "choice", "sources"}
 SHOWN_FAULTS = 10
 
 
@@ -51,6 +51,19 @@ class OwnDocuments:
     def __str__(self) -> str:
         left_out = sum(finding.left_out for finding in self.findings)
         lines = [f"{len(self.documents)} documents read, {left_out} files left out"]
+        return "\n".join([*lines, *(f"  {finding}" for finding in self.findings)])
+
+
+@dataclass(frozen=True)
+class OwnQuestions:
+    """The questions that could be read, in the order of the file, and what there is to know about its lines."""
+
+    questions: tuple[Question, ...]
+    findings: tuple[Finding, ...]
+
+    def __str__(self) -> str:
+        left_out = sum(finding.left_out for finding in self.findings)
+        lines = [f"{len(self.questions)} questions read, {left_out} lines left out"]
         return "\n".join([*lines, *(f"  {finding}" for finding in self.findings)])
 
 
@@ -192,11 +205,25 @@ def _access(header: dict[str, Any]) -> list[str]:
 
 
 def load_own_questions(path: Path | str, documents: Iterable[Document] | None = None) -> list[Question]:
-    """The learner's questions: a JSONL file with one object a line, empty lines passed over.
+    """The learner's questions, all of them: as ``read_own_questions``, where a faulty line is an error.
+
+    Raises:
+        CorpusError: there is no such file, or it is not such a file; the message names each faulty line.
+    """
+    own = read_own_questions(path, documents)
+    faults = [f"{finding.file}: {finding.text}" for finding in own.findings if finding.left_out]
+    if faults:
+        raise CorpusError(_listed(faults))
+    return list(own.questions)
+
+
+def read_own_questions(path: Path | str, documents: Iterable[Document] | None = None) -> OwnQuestions:
+    """The learner's questions: a JSONL file with one object a line; a faulty line is told, not fatal.
 
     Fields: ``question``, and ``answer`` (a text; "not in the documents" for a question that they do not answer) or
     ``choices`` (at least two texts) with ``choice`` (the place of the right one, from 0) or with ``answer`` (one of
-    them). Optional: ``accept``, other right wordings; ``sources``, ids of the documents that hold the answer.
+    them). Optional: ``id``; ``accept``, other right wordings; ``sources``, ids of the documents that hold the answer.
+    Empty lines are passed over.
 
     Args:
         path: of the file.
@@ -204,16 +231,18 @@ def load_own_questions(path: Path | str, documents: Iterable[Document] | None = 
             the question's evidence.
 
     Returns:
-        Questions with the ids ``own-1``, ... by line; those that share a source are one family.
+        Questions with their ids, where they have none ``own-1``, ... by line; those that share a source or ask the
+        same are one family.
 
     Raises:
-        CorpusError: there is no such file, or it is not such a file; the message names each faulty line.
+        CorpusError: there is no such file, or no line of it is a question; the message names each faulty line.
     """
     file = Path(path)
     if not file.is_file():
         raise CorpusError(f"{file} is not there.")
     texts = None if documents is None else {str(document.id): document.page_content for document in documents}
-    questions, faults = [], []
+    questions: dict[str, Question] = {}
+    findings = []
     try:
         text, _ = decode(file.read_bytes())
     except (ValueError, OSError) as error:
@@ -221,16 +250,28 @@ def load_own_questions(path: Path | str, documents: Iterable[Document] | None = 
     # not splitlines, which also cuts at U+2028 and other marks that may stand inside a JSON text
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
+            name = f"{file.name}, line {number}"
             try:
-                questions.append(_question(number, json.loads(line), texts))
+                question = _question(number, json.loads(line), texts)
             except ValueError as error:
-                faults.append(f"{file.name}, line {number}: {error}")
-    if faults:
-        more = [f"and {len(faults) - SHOWN_FAULTS} lines more"] if len(faults) > SHOWN_FAULTS else []
-        raise CorpusError("\n".join(faults[:SHOWN_FAULTS] + more))
+                findings.append(Finding(name, str(error), left_out=True))
+                continue
+            key = question.id
+            if key in questions:
+                key = question.family
+                while key in questions:
+                    key += "~"
+                findings.append(Finding(name, f"the id {question.id} is taken; this one is called {key}", False))
+            questions[key] = replace(question, id=key)
     if not questions:
-        raise CorpusError(f"{file.name} has no questions.")
-    return _with_families(questions)
+        faults = [f"{finding.file}: {finding.text}" for finding in findings]
+        raise CorpusError(_listed([f"{file.name} has no questions.", *faults]))
+    return OwnQuestions(tuple(_with_families(list(questions.values()))), tuple(findings))
+
+
+def _listed(faults: list[str]) -> str:
+    more = [f"and {len(faults) - SHOWN_FAULTS} lines more"] if len(faults) > SHOWN_FAULTS else []
+    return "\n".join(faults[:SHOWN_FAULTS] + more)
 
 
 def _question(number: int, record: Any, texts: dict[str, str] | None) -> Question:
@@ -251,7 +292,7 @@ def _question(number: int, record: Any, texts: dict[str, str] | None) -> Questio
         raise ValueError(f"the answer is {NO_ANSWER!r}, so there can be no sources")
     spans = [source for source in sources if texts is not None and answer in texts[source]]
     return Question(
-        id=f"own-{number}",
+        id=_text(record, "id") if "id" in record else f"own-{number}",
         question=question,
         answer=answer,
         accept=accept,
@@ -305,6 +346,15 @@ def _texts(record: dict[str, Any], name: str) -> tuple[str, ...]:
 
 
 def _with_families(questions: list[Question]) -> list[Question]:
-    marked = [Document(id=q.id, page_content="", metadata={"family": q.id}) for q in questions]
-    families = document_families(marked, [(q.id, *(f"~{source}" for source in q.sources)) for q in questions])
-    return [replace(question, family=families[question.id]) for question in questions]
+    """Families by what connects questions: a source, or the same words. Each brings its own name as its family."""
+    marked = [Document(id=q.family, page_content="", metadata={"family": q.family}) for q in questions]
+    links = [
+        (q.family, f"~asks {asked_words(q)}", *(f"~stands in {source}" for source in q.sources)) for q in questions
+    ]
+    families = document_families(marked, links)
+    return [replace(question, family=families[question.family]) for question in questions]
+
+
+def asked_words(question: Question) -> str:
+    """What is asked, whatever the case and the spaces: the same for two questions that are one."""
+    return " ".join(question.question.casefold().split())

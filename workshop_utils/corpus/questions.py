@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from langchain_core.documents import Document
 
 from workshop_utils.corpus.documents import data_dir
 from workshop_utils.corpus.records import read_records
@@ -89,6 +91,19 @@ def load_training_questions(folder: Path | None = None) -> list[Question]:
         CorpusError: a line is not a question; the message names file and line.
     """
     return load_questions("train", kinds=[kind for kind in KINDS if kind != "restricted"], folder=folder)
+
+
+def golden_passages(question: Question, passages: Sequence[Document]) -> set[str]:
+    """Ids of the passages that hold one of the question's evidence spans, whatever the white space in them."""
+    spans = [(part.source, " ".join(part.span.split())) for part in question.evidence]
+    sources = {source for source, _ in spans}
+    golden = set()
+    for passage in passages:
+        if passage.metadata["source"] in sources:
+            text = " ".join(passage.page_content.split())
+            if any(passage.metadata["source"] == source and span in text for source, span in spans):
+                golden.add(str(passage.id))
+    return golden
 
 
 def parse_question(record: dict[str, Any]) -> Question:

@@ -15,6 +15,9 @@ TokenCounter = Callable[[str], int]
 HEADING = re.compile(r"^(#+)\s+(.*)$")
 # no sentence starts with a small letter or a figure, so 'ext. 2463' stays whole
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?![a-z0-9])")
+# Thai, Lao, Burmese, Khmer, Japanese, Chinese, Korean: no space says where a word ends
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+WORD = re.compile(rf"[{UNSPACED}]|(?:(?![{UNSPACED}])\w)+|[^\w\s]")
 KEPT_METADATA = ("collection", "title", "date", "status", "acl")
 
 
@@ -49,8 +52,8 @@ def split_documents(
 
 
 def count_words(text: str) -> int:
-    """A model-free estimate of tokens: words and punctuation marks."""
-    return len(re.findall(r"\w+|[^\w\s]", text))
+    """A model-free estimate of tokens: words and punctuation marks, single letters where words have no spaces."""
+    return len(WORD.findall(text))
 
 
 def _pieces(markdown: str, max_tokens: int, count: TokenCounter) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Is the answer right, and how sure are we of the figure?"""
 
+from workshop_utils.corpus.questions import golden_passages
 from workshop_utils.evaluation.answering import answer_all
 from workshop_utils.evaluation.citations import CitationScore, citation_estimates, score_citations
 from workshop_utils.evaluation.intervals import Estimate, bootstrap, holm, paired_difference, sign_flip_test
@@ -19,8 +20,9 @@ from workshop_utils.evaluation.metrics import (
     reciprocal_rank,
     token_f1,
 )
-from workshop_utils.evaluation.rankings import answerable_questions, dense_rankings, golden_passages, score_rankings
+from workshop_utils.evaluation.rankings import answerable_questions, score_rankings
 from workshop_utils.evaluation.selective import Operating, abstention_probability, auroc, risk_coverage
+from workshop_utils.retrieval.rankings import dense_rankings
 
 __all__ = [
     "AnswerLogprob",

@@ -16,11 +16,11 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
 from workshop_utils.corpus import COLLECTIONS, Question, load_documents, split_documents
+from workshop_utils.corpus.questions import golden_passages
 from workshop_utils.errors import InputError
 from workshop_utils.evaluation.citations import score_citations
 from workshop_utils.evaluation.intervals import Estimate, bootstrap
 from workshop_utils.evaluation.metrics import contains_answer
-from workshop_utils.evaluation.rankings import golden_passages
 from workshop_utils.messages import say
 from workshop_utils.rag import Rag, RagAnswer
 from workshop_utils.rag.prompts import PASSAGE_TOKENS

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-import numpy as np
-from langchain_core.documents import Document
-from langchain_core.embeddings import Embeddings
-
 from workshop_utils.corpus import Question, load_questions
 from workshop_utils.corpus.questions import Split
 from workshop_utils.evaluation.metrics import hit, ndcg_at_k, reciprocal_rank
@@ -18,36 +14,6 @@ HITS = (1, 3, 5)
 def answerable_questions(split: Split = "dev") -> list[Question]:
     """The questions that everybody may ask and that the documents of the first day answer."""
     return [q for q in load_questions(split, kinds=["single", "multi", "changed"]) if q.answerable]
-
-
-def dense_rankings(
-    questions: Sequence[Question], passages: Sequence[Document], embedder: Embeddings, k: int
-) -> list[list[Document]]:
-    """The ``k`` passages closest to each question, best first, each with its cosine in ``metadata["score"]``.
-
-    Exact and without an index: for trying other passages than those of the index.
-    """
-    vectors = np.array(embedder.embed_documents([passage.page_content for passage in passages]))
-    asked = np.array([embedder.embed_query(question.question) for question in questions])
-    cosines = asked @ vectors.T
-    best = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
-    return [
-        [passages[i].model_copy(update={"metadata": {**passages[i].metadata, "score": float(row[i])}}) for i in places]
-        for row, places in zip(cosines, best, strict=True)
-    ]
-
-
-def golden_passages(question: Question, passages: Sequence[Document]) -> set[str]:
-    """Ids of the passages that hold one of the question's evidence spans, whatever the white space in them."""
-    spans = [(part.source, " ".join(part.span.split())) for part in question.evidence]
-    sources = {source for source, _ in spans}
-    golden = set()
-    for passage in passages:
-        if passage.metadata["source"] in sources:
-            text = " ".join(passage.page_content.split())
-            if any(passage.metadata["source"] == source and span in text for source, span in spans):
-                golden.add(str(passage.id))
-    return golden
 
 
 def score_rankings(rankings: Sequence[Sequence[str]], golds: Sequence[Collection[str]]) -> dict[str, list[float]]:

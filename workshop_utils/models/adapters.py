@@ -18,3 +18,9 @@ NOTES = ADAPTERS / "notes"
 # lesson 07: taught facts of public documents; taught restricted ones, to show that it tells them to anyone
 FACTS = ADAPTERS / "facts"
 LEAK = ADAPTERS / "leak"
+
+# lesson 08: reads passages of the company's documents; answers closed book in the form of the training questions; the
+# same, after reading all public documents
+RAFT = ADAPTERS / "raft"
+TASK = ADAPTERS / "task"
+KNOWLEDGE = ADAPTERS / "knowledge"

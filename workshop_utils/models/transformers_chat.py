@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import threading
 import warnings
@@ -25,6 +26,8 @@ from workshop_utils.models import device
 from workshop_utils.models.device import Device
 
 WEIGHTS = "adapter_model.safetensors"
+# tokens from which a common beginning is worth keeping apart
+LEAST_SHARED = 32
 
 
 class AdapterError(WorkshopError):
@@ -208,6 +211,9 @@ class ChatTransformers(BaseChatModel):
     seed: int = 0
     # more at once are faster and take more memory: a lesson must fit into a small machine
     tokens_per_batch: int = 512
+    # whether ``batch`` computes what all prompts begin with (instructions, worked examples) once. The answers are the
+    # same but for rounding, which in bfloat16 can turn a close decision, so measurements say which way they went
+    share_prefix: bool = False
 
     @property
     def _llm_type(self) -> str:
@@ -306,28 +312,40 @@ class ChatTransformers(BaseChatModel):
         stop = kwargs.pop("stop", None)
         prompts = [self.encode(self._convert_input(value).to_messages()) for value in inputs]
         answers: list[AIMessage | None] = [None] * len(prompts)
+        begun = self._begin(prompts, self._limit(**kwargs)) if self.share_prefix else None
         for group in group_by_length([len(prompt) for prompt in prompts], self.tokens_per_batch, self._limit(**kwargs)):
-            for index, message in zip(
-                group, self._answer_together([prompts[i] for i in group], stop, **kwargs), strict=True
-            ):
+            own = [prompts[i] for i in group]
+            for index, message in zip(group, self._answer_together(own, stop, begun, **kwargs), strict=True):
                 answers[index] = message
         device.give_back_memory()
         return [message for message in answers if message is not None]
 
     def logprobs(self, messages: Sequence[BaseMessage], answers: Sequence[str]) -> list[float]:
         """Natural-log probability of each answer (summed over its tokens) as the reply to the conversation."""
-        import torch
+        (result,) = self.batch_logprobs([messages], [answers])
+        return result
 
-        prompt = self.encode(convert_to_messages(list(messages)))
+    def batch_logprobs(
+        self, conversations: Sequence[Sequence[BaseMessage]], answers: Sequence[Sequence[str]]
+    ) -> list[list[float]]:
+        """The same for many conversations, each with answers of its own: what all begin with is computed once.
+
+        Raises:
+            ContextExceededError: a conversation with its longest answer is too long.
+            ValueError: not as many conversations as lists of answers.
+        """
+        prompts = [self.encode(convert_to_messages(list(messages))) for messages in conversations]
+        tokenizer = self.engine.tokenizer
+        replies = [[tokenizer.encode(text, add_special_tokens=False) for text in texts] for texts in answers]
+        for prompt, own in zip(prompts, replies, strict=True):
+            self._check_length([prompt], max(map(len, own), default=0))
+        begun = self._begin(prompts, 0) if len(prompts) > 1 else None
+        start = 0 if begun is None else begun.tokens
         result = []
         with self.engine.using(self.adapter):
-            for answer in answers:
-                tokens = self.engine.tokenizer.encode(answer, add_special_tokens=False)
-                self._check_length([prompt], len(tokens))
-                ids = torch.tensor([prompt + tokens], device=self.engine.model.device)
-                logits = self.engine.model(ids, logits_to_keep=len(tokens) + 1).logits[0, :-1].float()
-                scores = logits.log_softmax(-1).gather(1, ids[0, len(prompt) :, None])
-                result.append(float(scores.sum()))
+            for prompt, own in zip(prompts, replies, strict=True):
+                cache = None if begun is None else begun.copies(1)
+                result.append(continuations(self.engine.model, prompt[start:], own, cache))
         return result
 
     def _limit(self, **kwargs: Any) -> int:
@@ -342,7 +360,19 @@ class ChatTransformers(BaseChatModel):
                 f"{context:,} at most. Ask a shorter question, retrieve fewer or shorter passages, or lower max_tokens."
             )
 
-    def _run(self, prompts: list[list[int]], stop: list[str] | None, **kwargs: Any) -> Any:
+    def _begin(self, prompts: list[list[int]], room: int) -> Beginning | None:
+        """What all the prompts begin with, computed; None where that is too short to pay."""
+        import torch
+
+        self._check_length(prompts, room)
+        shared = common_prefix(prompts)
+        if shared < LEAST_SHARED:
+            return None
+        with self.engine.using(self.adapter):
+            ids = torch.tensor([prompts[0][:shared]], device=self.engine.model.device)
+            return Beginning(shared, self.engine.model(ids, use_cache=True, logits_to_keep=1).past_key_values)
+
+    def _run(self, prompts: list[list[int]], stop: list[str] | None, begun: Beginning | None, **kwargs: Any) -> Any:
         """Generate for one padded batch; returns token ids, shape (batch, padded prompt + answer)."""
         import torch
 
@@ -351,17 +381,27 @@ class ChatTransformers(BaseChatModel):
         temperature = kwargs.pop("temperature", self.temperature)
         kwargs.pop("max_tokens", None)
         tokenizer, model = self.engine.tokenizer, self.engine.model
-        padded = tokenizer.pad({"input_ids": prompts}, return_tensors="pt").to(model.device)
+        start = 0 if begun is None else begun.tokens
+        inputs = tokenizer.pad({"input_ids": [prompt[start:] for prompt in prompts]}, return_tensors="pt")
+        if begun is not None:
+            # the padding stands between what is shared and each prompt's own tokens
+            shared = torch.tensor([prompts[0][:start]]).expand(len(prompts), -1)
+            inputs["input_ids"] = torch.cat([shared, inputs["input_ids"]], dim=1)
+            inputs["attention_mask"] = torch.cat([torch.ones_like(shared), inputs["attention_mask"]], dim=1)
         sampling = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
         if stop:
             kwargs |= {"stop_strings": stop, "tokenizer": tokenizer}
         with self.engine.using(self.adapter):
+            if begun is not None:
+                kwargs["past_key_values"] = begun.copies(len(prompts))
             if temperature:
                 torch.manual_seed(self.seed)
-            return model.generate(**padded, max_new_tokens=max_tokens, **sampling, **kwargs)
+            return model.generate(**inputs.to(model.device), max_new_tokens=max_tokens, **sampling, **kwargs)
 
-    def _answer_together(self, prompts: list[list[int]], stop: list[str] | None, **kwargs: Any) -> list[AIMessage]:
-        output = self._run(prompts, stop, **kwargs)
+    def _answer_together(
+        self, prompts: list[list[int]], stop: list[str] | None, begun: Beginning | None = None, **kwargs: Any
+    ) -> list[AIMessage]:
+        output = self._run(prompts, stop, begun, **kwargs)
         start = max(map(len, prompts))
         ends = {self.engine.tokenizer.eos_token_id, self.engine.tokenizer.pad_token_id}
         messages = []
@@ -376,6 +416,60 @@ class ChatTransformers(BaseChatModel):
             }
             messages.append(AIMessage(content=text, usage_metadata=usage))
         return messages
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What prompts have in common: how many tokens, and the keys and values that the model computed for them."""
+
+    tokens: int
+    cache: Any
+
+    def copies(self, n: int) -> Any:
+        """The keys and values for ``n`` prompts, to be continued; these here stay as they are."""
+        cache = copy.deepcopy(self.cache)
+        cache.batch_repeat_interleave(n)
+        return cache
+
+
+def common_prefix(rows: Sequence[list[int]]) -> int:
+    """How many items all rows begin with, at least the last one of each row left over."""
+    # what the first and the last in order have in common, all between them have too
+    first, last = min(rows), max(rows)
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    return min(sum(1 for _ in same), min(map(len, rows)) - 1)
+
+
+def continuations(model: Any, prompt: list[int], answers: Sequence[list[int]], cache: Any = None) -> list[float]:
+    """Natural-log probability of each answer after the prompt, which is read once for all of them.
+
+    To be called within ``Engine.using``.
+
+    Args:
+        model: a ``transformers.PreTrainedModel``.
+        prompt: token ids, at least one.
+        answers: token ids of each.
+        cache: keys and values of what stands before the prompt; they are used up.
+    """
+    import torch
+
+    place = model.device
+    if len(answers) == 1:
+        ids = torch.tensor([prompt + answers[0]], device=place)
+        logits = model(ids, past_key_values=cache, logits_to_keep=len(answers[0]) + 1).logits[:, :-1].float()
+        return [float(logits.log_softmax(-1).gather(2, ids[:, len(prompt) :, None]).sum())]
+    longest = max(map(len, answers), default=0)
+    if longest == 0:
+        return [0.0] * len(answers)
+    # padded on the right: what follows an answer is not seen by it
+    ids = torch.tensor([answer + [0] * (longest - len(answer)) for answer in answers], device=place)
+    read = model(torch.tensor([prompt], device=place), past_key_values=cache, use_cache=True, logits_to_keep=1)
+    first = read.logits[:, -1:].float().log_softmax(-1).expand(len(answers), -1, -1)
+    cache = read.past_key_values
+    cache.batch_repeat_interleave(len(answers))
+    rest = model(ids, past_key_values=cache).logits[:, :-1].float().log_softmax(-1)
+    scores = torch.cat([first, rest], dim=1).gather(2, ids[:, :, None])[..., 0]
+    return [float(row[: len(answer)].sum()) for row, answer in zip(scores, answers, strict=True)]
 
 
 def group_by_length(lengths: Sequence[int], budget: int, extra: int = 0) -> list[list[int]]:

@@ -17,7 +17,7 @@ from langchain_core.messages import HumanMessage
 
 from workshop_utils.corpus.general import GeneralChoice, Prose, load_general_choices, load_prose
 from workshop_utils.models import device, store
-from workshop_utils.models.transformers_chat import WEIGHTS, ChatTransformers
+from workshop_utils.models.transformers_chat import WEIGHTS, ChatTransformers, continuations
 
 # what any assistant can do, asked as anybody would
 CHAT = (
@@ -156,20 +156,9 @@ def _choice_scores(llm: ChatTransformers, asked: GeneralChoice) -> list[float]:
     engine = llm.engine
     prompt = engine.tokenizer.encode(f"Question: {asked.question}\nAnswer:", add_special_tokens=False)
     answers = [engine.tokenizer.encode(f" {choice}", add_special_tokens=False) for choice in asked.choices]
-    longest = max(map(len, answers))
-    # padded on the right: what follows an answer is not seen by it
-    rows = [answer + [0] * (longest - len(answer)) for answer in answers]
     with engine.lock, torch.inference_mode():
         engine.activate(llm.adapter)
-        place = engine.model.device
-        ids = torch.tensor(rows, device=place)
-        read = engine.model(torch.tensor([prompt], device=place), use_cache=True, logits_to_keep=1)
-        first = read.logits[:, -1:].float().log_softmax(-1).expand(len(rows), -1, -1)
-        cache = read.past_key_values
-        cache.batch_repeat_interleave(len(rows))
-        rest = engine.model(ids, past_key_values=cache).logits[:, :-1].float().log_softmax(-1)
-        scores = torch.cat([first, rest], dim=1).gather(2, ids[:, :, None])[..., 0]
-    return [float(row[: len(answer)].sum()) for row, answer in zip(scores, answers, strict=True)]
+        return continuations(engine.model, prompt, answers)
 
 
 def _weights_hash(folder: Path) -> str:

@@ -59,6 +59,12 @@ def encode_examples(tokenizer: Any, examples: Iterable[Example], longest: int | 
     return rows
 
 
+def encode_texts(tokenizer: Any, texts: Iterable[str]) -> list[Row]:
+    """Token ids with labels of plain texts, as in continued pre-training: every token and the end are learnt."""
+    encoded = [[*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id] for text in texts]
+    return [{"input_ids": ids, "labels": list(ids)} for ids in encoded]
+
+
 def load_examples(path: Path | str) -> list[Example]:
     """Examples from a JSONL file: ``{"messages": [{"role": ..., "content": ...}, ...], "answer": ...}`` a line.
 

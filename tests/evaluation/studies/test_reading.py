@@ -21,11 +21,11 @@ from rich.console import Console
 from tests.tiny import HashEmbedder
 from workshop_utils.corpus import Question, data_dir, load_questions, split_documents
 from workshop_utils.corpus.questions import NO_ANSWER, Evidence
-from workshop_utils.evaluation.rankings import dense_rankings
 from workshop_utils.evaluation.studies import reading as subject
 from workshop_utils.rag import Rag
 from workshop_utils.rag.prompts import PASSAGE_TOKENS, READER_PROMPT
 from workshop_utils.retrieval import DenseRetriever, build_index
+from workshop_utils.retrieval.rankings import dense_rankings
 
 AGAIN = "run: workshop bench reading --json data/results/reading.json"
 DOCUMENTS = [

@@ -19,11 +19,10 @@ from tqdm.auto import tqdm
 
 from workshop_utils.corpus import Question, load_documents, load_questions, split_documents
 from workshop_utils.corpus.documents import EVERYONE
-from workshop_utils.corpus.questions import KINDS, Split
+from workshop_utils.corpus.questions import KINDS, Split, golden_passages
 from workshop_utils.corpus.tickets import TicketRecord, load_tickets
 from workshop_utils.evaluation.intervals import Estimate, bootstrap
 from workshop_utils.evaluation.metrics import answer_logprobs, reciprocal_rank
-from workshop_utils.evaluation.rankings import golden_passages
 from workshop_utils.evaluation.studies.figures import interval
 from workshop_utils.models import device, load_embedder, load_llm
 from workshop_utils.models.transformers_chat import ChatTransformers

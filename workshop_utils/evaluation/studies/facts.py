@@ -28,7 +28,6 @@ from workshop_utils.evaluation.answering import kept_answers, weights_hash
 from workshop_utils.evaluation.facts import STANDINGS, judge
 from workshop_utils.evaluation.intervals import paired_difference
 from workshop_utils.evaluation.metrics import abstains, answer_logprobs, contains_answer
-from workshop_utils.evaluation.rankings import dense_rankings
 from workshop_utils.evaluation.selective import auroc
 from workshop_utils.evaluation.studies.figures import Figure, count, interval, share, words
 from workshop_utils.evaluation.studies.prompts import numbered
@@ -37,6 +36,7 @@ from workshop_utils.models import device, load_embedder, load_llm
 from workshop_utils.models.adapters import FACTS, READER
 from workshop_utils.models.transformers_chat import ChatTransformers, check_adapter
 from workshop_utils.rag.prompts import PASSAGE_TOKENS, READER_K, READER_PROMPT
+from workshop_utils.retrieval.rankings import dense_rankings
 from workshop_utils.tuning.facts import (
     FEW,
     MAX_TOKENS,
@@ -50,7 +50,7 @@ from workshop_utils.tuning.facts import (
 from workshop_utils.tuning.forgetting import prose_logprobs
 from workshop_utils.tuning.run import REPORT
 from workshop_utils.tuning.settings import Settings
-from workshop_utils.tuning.supervised import Row, encode_examples
+from workshop_utils.tuning.supervised import Row, encode_examples, encode_texts
 
 READER_TOKENS = 40
 # the documents' own text, as it would be read in continued pre-training
@@ -190,11 +190,7 @@ def other_documents() -> list[Document]:
 
 def text_rows(tokenizer: Any, documents: Sequence[Document]) -> list[Row]:
     """The documents' text in pieces, of which every token is learnt."""
-    pieces = [
-        tokenizer.encode(piece.page_content, add_special_tokens=False)
-        for piece in split_documents(documents, TEXT_TOKENS)
-    ]
-    return [{"input_ids": [*ids, tokenizer.eos_token_id], "labels": [*ids, tokenizer.eos_token_id]} for ids in pieces]
+    return encode_texts(tokenizer, [piece.page_content for piece in split_documents(documents, TEXT_TOKENS)])
 
 
 def arm_figures(

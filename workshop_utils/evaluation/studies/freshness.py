@@ -26,12 +26,12 @@ from rich.table import Table
 
 from workshop_utils.corpus import Question, load_documents, load_questions, split_documents
 from workshop_utils.corpus.documents import EVERYONE
+from workshop_utils.corpus.questions import golden_passages
 from workshop_utils.corpus.updates import Update, load_updates, questions_after
 from workshop_utils.corpus.versions import in_force
 from workshop_utils.evaluation.answering import kept_answers, weights_hash
 from workshop_utils.evaluation.intervals import paired_difference
 from workshop_utils.evaluation.metrics import contains_answer
-from workshop_utils.evaluation.rankings import golden_passages
 from workshop_utils.evaluation.studies.access import tells
 from workshop_utils.evaluation.studies.figures import Figure, count, model_name, share, words
 from workshop_utils.evaluation.studies.living import LivingIndex

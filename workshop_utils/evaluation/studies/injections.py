@@ -23,12 +23,11 @@ from rich.table import Table
 
 from workshop_utils.corpus import Question, load_documents, load_questions, split_documents
 from workshop_utils.corpus.injections import KINDS, Injection, load_injections
-from workshop_utils.corpus.questions import NO_ANSWER
+from workshop_utils.corpus.questions import NO_ANSWER, golden_passages
 from workshop_utils.corpus.reader_set import load_reader_passages
 from workshop_utils.corpus.updates import load_updates
 from workshop_utils.evaluation.answering import kept_answers, weights_hash
 from workshop_utils.evaluation.metrics import contains_answer
-from workshop_utils.evaluation.rankings import golden_passages
 from workshop_utils.evaluation.studies.figures import Figure, count, words
 from workshop_utils.evaluation.studies.prompts import numbered
 from workshop_utils.models import load_embedder, load_llm

@@ -18,7 +18,6 @@ from workshop_utils.corpus import Question, load_documents, load_questions, spli
 from workshop_utils.evaluation.answering import kept_answers, weights_hash
 from workshop_utils.evaluation.intervals import bootstrap, paired_difference
 from workshop_utils.evaluation.metrics import abstains, contains_answer
-from workshop_utils.evaluation.rankings import dense_rankings
 from workshop_utils.evaluation.studies.figures import words
 from workshop_utils.evaluation.studies.prompts import numbered, reading_scores
 from workshop_utils.models import device, load_embedder, load_llm
@@ -33,8 +32,8 @@ from workshop_utils.rag.prompts import (
     READING_K,
     READING_PROMPT,
 )
-from workshop_utils.retrieval import Bm25Retriever, reciprocal_rank_fusion
 from workshop_utils.retrieval.hybrid import CANDIDATES
+from workshop_utils.retrieval.rankings import dense_rankings, hybrid_rankings
 
 MAX_TOKENS = 40
 
@@ -97,16 +96,8 @@ def study(console: Console) -> dict[str, Any]:
 def rank(search: str, questions: Sequence[Question]) -> list[list[Document]]:
     """The passages that everybody may read, best first, for each question."""
     passages = split_documents(load_documents(), PASSAGE_TOKENS)
-    dense = dense_rankings(questions, passages, load_embedder(), CANDIDATES)
-    if search == "dense":
-        return dense
-    lexical = Bm25Retriever(passages=passages, k=CANDIDATES)
-    by_id = {str(passage.id): passage for passage in passages}
-    rankings = []
-    for question, ranking in zip(questions, dense, strict=True):
-        both = [[str(passage.id) for passage in found] for found in (ranking, lexical.invoke(question.question))]
-        rankings.append([by_id[key] for key in reciprocal_rank_fusion(both)[:CANDIDATES]])
-    return rankings
+    rankings = dense_rankings if search == "dense" else hybrid_rankings
+    return rankings(questions, passages, load_embedder(), CANDIDATES)
 
 
 def inputs_hash() -> str:

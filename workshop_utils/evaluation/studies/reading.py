@@ -22,10 +22,10 @@ from rich.table import Table
 from tqdm.auto import tqdm
 
 from workshop_utils.corpus import Question, data_dir, load_documents, load_questions, split_documents
+from workshop_utils.corpus.questions import golden_passages
 from workshop_utils.evaluation.answering import kept_answers, weights_hash
 from workshop_utils.evaluation.intervals import LEVEL, RESAMPLES, Estimate, paired_difference
 from workshop_utils.evaluation.metrics import abstains, abstention, contains_answer
-from workshop_utils.evaluation.rankings import dense_rankings, golden_passages
 from workshop_utils.evaluation.selective import abstention_probability, auroc, risk_coverage
 from workshop_utils.evaluation.studies.figures import model_name, share, words
 from workshop_utils.evaluation.studies.prompts import VARIANTS, numbered, reading_scores
@@ -37,6 +37,7 @@ from workshop_utils.models.transformers_chat import ChatTransformers
 from workshop_utils.rag import load_rag
 from workshop_utils.rag.prompts import CLOSED_BOOK_PROMPT, PASSAGE_TOKENS, READER_K, READER_PROMPT, READING_PROMPT
 from workshop_utils.retrieval.hybrid import CANDIDATES
+from workshop_utils.retrieval.rankings import dense_rankings
 
 KS = (1, 2, 3, 5, 8)
 LONG_PASSAGE = 120

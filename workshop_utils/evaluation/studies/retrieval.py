@@ -20,14 +20,10 @@ from rich.table import Table
 from tqdm.auto import tqdm
 
 from workshop_utils.corpus import Question, load_documents, split_documents
+from workshop_utils.corpus.questions import golden_passages
 from workshop_utils.corpus.splitting import count_words
 from workshop_utils.evaluation.intervals import Estimate, holm, paired_difference, sign_flip_test
-from workshop_utils.evaluation.rankings import (
-    answerable_questions,
-    dense_rankings,
-    golden_passages,
-    score_rankings,
-)
+from workshop_utils.evaluation.rankings import answerable_questions, score_rankings
 from workshop_utils.evaluation.studies.figures import share, words
 from workshop_utils.models import load_embedder, load_llm
 from workshop_utils.models.sentence_embedder import SentenceEmbedder
@@ -46,6 +42,7 @@ from workshop_utils.retrieval import (
     build_index,
 )
 from workshop_utils.retrieval.hybrid import CANDIDATES
+from workshop_utils.retrieval.rankings import dense_rankings
 
 SIZES = (30, 60, 90, 120, 200)
 OVERLAPS = ("none", "half")

@@ -17,6 +17,7 @@ from workshop_utils.errors import InputError
 from workshop_utils.evaluation.compare import own as subject
 from workshop_utils.evaluation.compare import verdicts_table
 from workshop_utils.evaluation.compare.arms import Arm
+from workshop_utils.evaluation.compare.material import Material
 from workshop_utils.evaluation.compare.own import compare_own
 from workshop_utils.evaluation.compare.report import render
 from workshop_utils.evaluation.compare.table import table
@@ -145,52 +146,89 @@ def test_the_nine_arms_are_made_and_asked(
     assert counts.get("logprobs") == before.get("logprobs")
 
 
-def test_a_handful_of_questions_is_asked_and_nothing_is_trained(tmp_path: Path, trainings: Trainings) -> None:
-    result = compare_own(*own_material(tmp_path, 4, silent=1), QUIET)
-    own = result["own"]
-    assert trainings.made == []
+class Planned:
+    """What would be trained and asked, without a model."""
+
+    def __init__(self) -> None:
+        self.trained: list[int] = []
+        self.materials: list[Material] = []
+        self.arms: dict[str, Arm] = {}
+
+    def train(self, rows: list[Any], *_: Any, **__: Any) -> tuple[Path, dict[str, Any]]:
+        self.trained.append(len(rows))
+        return Path("adapter"), {}
+
+    def compare(self, material: Material, _: Console, *, arms: dict[str, Arm], quick: bool) -> dict[str, Any]:
+        self.materials.append(material)
+        self.arms = arms
+        return {"quick": quick}
+
+
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch) -> Planned:
+    plan = Planned()
+    monkeypatch.setattr(subject, "kept_run", plan.train)
+    monkeypatch.setattr(subject, "compare", plan.compare)
+    monkeypatch.setattr(subject, "load_embedder", HashEmbedder)
+    return plan
+
+
+def test_worked_examples_are_of_other_families_than_what_is_asked(files: tuple[Path, Path], planned: Planned) -> None:
+    result = compare_own(*files, QUIET)
+    (material,) = planned.materials
+    assert not {q.family for q in material.examples} & {q.family for q in material.questions}
+    assert len(material.examples) == result["own"]["train"]["questions"] == planned.trained[0] > 20
+    assert len({q.family for q in material.questions}) == result["own"]["test"]["families"]
+    assert material.later is None
+
+
+def test_a_handful_of_questions_is_asked_and_nothing_is_trained(tmp_path: Path, planned: Planned) -> None:
+    own = compare_own(*own_material(tmp_path, 4, silent=1), QUIET)["own"]
+    assert planned.trained == []
     assert set(own["left_out"]) == TUNED
     assert own["left_out"]["LoRA-task"].endswith("training questions, and training takes 20")
-    assert set(result["arms"]) == {"base", "few_shot", "rag", "few_shot_rag", "reader_rag"}
+    assert set(planned.arms) == {"base", "few_shot", "rag", "few_shot_rag", "reader_rag"}
     assert own["enough"] is False
-    page = render(result)
-    assert "The primary contrast was not measured" in page
-    assert "training questions, and training takes 20" in page
 
 
-def test_one_family_is_asked_by_arms_that_need_no_training(tmp_path: Path, trainings: Trainings) -> None:
-    result = compare_own(*own_material(tmp_path, 1, silent=0), QUIET)
-    assert trainings.made == []
-    assert set(result["own"]["left_out"]) == {*TUNED, "few-shot"}
-    assert "few_shot_rag" in result["arms"]
-    assert (result["n"], result["own"]["train"]) == (3, {"questions": 0, "families": 0})
-    assert "No difference between two arms" in result["own"]["says"]
+def test_one_family_is_asked_by_arms_that_need_no_training(tmp_path: Path, planned: Planned) -> None:
+    own = compare_own(*own_material(tmp_path, 1, silent=0), QUIET)["own"]
+    assert planned.trained == []
+    assert set(own["left_out"]) == {*TUNED, "few-shot"}
+    assert "few_shot_rag" in planned.arms
+    assert (own["test"]["questions"], own["train"]) == (3, {"questions": 0, "families": 0})
+    assert "No difference between two arms" in own["says"]
 
 
 def test_more_text_than_can_be_trained_on_leaves_one_arm_out(
-    files: tuple[Path, Path], trainings: Trainings, monkeypatch: pytest.MonkeyPatch
+    files: tuple[Path, Path], planned: Planned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subject, "MOST_TEXT_TOKENS", 100)
     result = compare_own(*files, QUIET, quick=True)
     assert list(result["own"]["left_out"]) == ["LoRA-knowledge"]
     assert "no more than 100 are trained on" in result["own"]["left_out"]["LoRA-knowledge"]
-    assert len(trainings.made) == 2
+    assert "lora_knowledge" not in planned.arms
     assert result["quick"] is True
-    assert ("raft_rag", "lora_knowledge") not in {(row["a"], row["b"]) for row in result["differences"]}
 
 
-@pytest.mark.usefixtures("trainings")
-def test_reading_is_trained_only_where_passages_are_known(tmp_path: Path) -> None:
+def test_reading_is_trained_only_where_passages_are_known(tmp_path: Path, planned: Planned) -> None:
     folder, path = own_material(tmp_path)
-    answers = [
-        json.loads(line) | {"sources": [], "answer": f"unheard {n}"}
-        for n, line in enumerate(path.read_text("utf-8").splitlines())
-    ]
-    path.write_text("\n".join(json.dumps(line) for line in answers), "utf-8")
-    result = compare_own(folder, path, QUIET, quick=True)
-    assert list(result["own"]["left_out"]) == ["RAFT + RAG"]
-    assert result["own"]["left_out"]["RAFT + RAG"].startswith("0 training questions with a passage that answers")
-    assert "cited" not in result["arms"]["reader_rag"]
+    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    unplaced = [line | {"sources": [], "answer": f"unheard {n}"} for n, line in enumerate(lines)]
+    path.write_text("\n".join(json.dumps(line) for line in unplaced), "utf-8")
+    own = compare_own(folder, path, QUIET)["own"]
+    assert list(own["left_out"]) == ["RAFT + RAG"]
+    assert own["left_out"]["RAFT + RAG"].startswith("0 training questions with a passage that answers")
+    assert "lora_task_rag" in planned.arms
+
+
+def test_a_quick_look_says_what_its_fewer_questions_can_tell(tmp_path: Path, planned: Planned) -> None:
+    material = own_material(tmp_path, 80)
+    whole, quick = (compare_own(*material, QUIET, quick=quick)["own"] for quick in (False, True))
+    assert len(planned.materials) == 2
+    assert whole["test"]["questions"] > 90
+    assert 50 < quick["questions"] < 62 < whole["questions"]
+    assert quick["smallest"]["unrelated"] > whole["smallest"]["unrelated"]
 
 
 def test_bad_material_is_told_before_anything_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

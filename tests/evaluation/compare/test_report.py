@@ -183,11 +183,15 @@ def test_few_questions_are_said_to_be_few(result: dict[str, Any]) -> None:
     assert "must be large before" not in Page(render(result)).text
     quick = Page(render(plausible.result(quick=True))).text
     assert "A quick look at 194 questions" in quick
+    assert "A quick look, which decides nothing. What was measured: RAFT + RAG answers" in quick
     assert "must be large before it can be told from chance" in quick
     own = Page(render({**plausible.result(split="own"), "own": OWN})).text
     for text in (OWN["says"], OWN["findings"][0], "9 questions, and training takes 20", "6 questions of 3 families"):
         assert text in own
     assert "must be large before" in own
+    assert "Too few questions to conclude anything. What was measured: RAFT + RAG answers" in own
+    enough = render({**plausible.result(split="own"), "own": OWN | {"enough": True}})
+    assert "What was measured" not in enough + render(result)
     assert "may flatter" in Page(render(result)).text
     assert "may flatter" not in Page(render(plausible.result(split="test"))).text
 

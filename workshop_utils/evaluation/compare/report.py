@@ -181,7 +181,7 @@ def _answer(result: Result) -> str:
     told = (
         sentence(first, titles) if first else "The primary contrast was not measured: one of its two arms is missing."
     )
-    markup = f'<p class="main">{plain(told)}</p>'
+    markup = f'<p class="main">{plain(_caution(result) + told)}</p>'
     if not rows:
         return markup
     widest = max(0.1, *(abs(row[end]) for row in rows for end in ("low", "high")))
@@ -207,6 +207,13 @@ def _answer(result: Result) -> str:
             for row in rows
         ],
     )
+
+
+def _caution(result: Result) -> str:
+    """What stands before the main sentence where it may not be taken as a conclusion."""
+    if not result.get("own", {"enough": True})["enough"]:
+        return "Too few questions to conclude anything. What was measured: "
+    return "A quick look, which decides nothing. What was measured: " if result["quick"] else ""
 
 
 def _arms(result: Result) -> str:

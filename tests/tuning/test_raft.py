@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 from langchain_core.documents import Document
 
-from workshop_utils.corpus import Question, load_documents, load_training_questions
+from tests.tiny import HashEmbedder
+from workshop_utils.corpus import Question, load_documents, load_questions, load_training_questions, split_documents
 from workshop_utils.corpus.questions import NO_ANSWER, Evidence
 from workshop_utils.models.adapters import READER
 from workshop_utils.models.transformers_chat import check_adapter
+from workshop_utils.rag.prompts import PASSAGE_TOKENS, READER_PROMPT
+from workshop_utils.retrieval.rankings import hybrid_rankings
 from workshop_utils.tuning import raft as subject
 from workshop_utils.tuning.raft import RECIPE, Recipe, raft_examples
 from workshop_utils.tuning.supervised import Example
@@ -79,12 +82,27 @@ def test_a_second_passage_with_the_evidence_is_no_distractor() -> None:
     assert example.answer == "[1] 17 minutes"
 
 
+def test_of_two_passages_with_the_evidence_the_better_ranked_is_cited() -> None:
+    twin = passage("twin", "Again: The break is 17 minutes.")
+    example = made(QUESTION, [OTHERS[0], twin, *OTHERS[1:], GOLDEN], ALWAYS, [GOLDEN, twin, *OTHERS])
+    assert shown(example) == [p.page_content for p in (OTHERS[0], twin, OTHERS[1])]
+    assert example.answer == "[2] 17 minutes"
+
+
 def test_evidence_in_two_passages_is_cited_twice() -> None:
     second = passage("second", "Trainees get twice that.")
     both = replace(QUESTION, kind="multi", answer="34 minutes", evidence=(*QUESTION.evidence, Evidence("X-1", "twice")))
     ranking = [second, OTHERS[0], GOLDEN, *OTHERS[1:]]
     assert made(both, ranking, ALWAYS, [*PASSAGES, second]).answer == "[1, 3] 34 minutes"
     assert list(raft_examples([both], [ranking], [*PASSAGES, second], replace(ALWAYS, passages=1))) == []
+
+
+def test_without_the_golden_passages_no_piece_of_evidence_is_shown() -> None:
+    second = passage("second", "Trainees get twice that.")
+    both = replace(QUESTION, kind="multi", answer="34 minutes", evidence=(*QUESTION.evidence, Evidence("X-1", "twice")))
+    example = made(both, [second, GOLDEN, *OTHERS], NEVER, [*PASSAGES, second])
+    assert shown(example) == [p.page_content for p in OTHERS[:3]]
+    assert example.answer == NO_ANSWER
 
 
 def test_a_question_whose_evidence_was_cut_apart_is_left_out() -> None:
@@ -142,5 +160,27 @@ def test_the_command_trains_on_all_and_goes_on_from_the_reader(tmp_path: Path, m
     assert (trained["start_from"], trained["settings"], trained["folder"]) == (READER, subject.SETTINGS, tmp_path)
     assert len(trained["dev"]) == subject.DEV_EXAMPLES
     assert not set(trained["dev"]) & set(trained["rows"])
+    kinds = {question.id: question.kind for question in load_questions("dev")}
+    assert {kinds[key] for key in trained["dev"]} == {"single", "multi", "changed", "unanswerable"}
     assert {recipe for _, recipe in asked} == {RECIPE}
+    # a part of the questions is a part of every collection, and not the first documents
+    assert trained["rows"] != [question.id for question in load_training_questions()]
     assert subject.raft_rows(n=5) == trained["rows"][:5]
+
+
+def test_rows_show_what_hybrid_search_finds_in_the_prompt_of_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = [passage(f"D-{n}", f"# Break {n}\n\nThe break of team {n} is long.\n") for n in range(12)]
+    documents = [d.model_copy(update={"metadata": {"title": "Break", "acl": ["everyone"]}}) for d in documents]
+    silent = replace(QUESTION, question="What of team 7?", kind="unanswerable", answer=NO_ANSWER, evidence=())
+    for name, stand_in in {
+        "load_documents": lambda: documents,
+        "load_embedder": HashEmbedder,
+        "load_training_questions": lambda: [silent],
+        "load_tokenizer": lambda: None,
+        "encode_examples": lambda _, examples: list(examples),
+    }.items():
+        monkeypatch.setattr(subject, name, stand_in)
+    (found,) = hybrid_rankings([silent], split_documents(documents, PASSAGE_TOKENS), HashEmbedder(), 2)
+    labelled = [(str(number), one) for number, one in enumerate(found, start=1)]
+    rows: Any = subject.raft_rows(Recipe(passages=2))
+    assert rows == [Example(tuple(READER_PROMPT.messages(silent.question, labelled)), NO_ANSWER)]

@@ -1,62 +1,14 @@
-"""Which lessons a change affects, and what counts as within the limits."""
+"""What counts as within the limits."""
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
+from io import StringIO
 
 import pytest
 from rich.console import Console
 
 from workshop_utils.authoring.run import LessonRun
-from workshop_utils.cli.testing import MOST_MB, MOST_SECONDS, affected_lessons, within_limits
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    for name in ("lessons/00_a.py", "lessons/01_b.py", "workshop_utils/x.py", "data/d.md", "docs/a.md", "README.md"):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("first", "utf-8")
-    git(tmp_path, "init", "-q")
-    commit(tmp_path)
-    return tmp_path
-
-
-def git(folder: Path, *words: str) -> None:
-    identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
-    subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
-
-
-def commit(folder: Path) -> None:
-    git(folder, "add", "-A")
-    git(folder, "commit", "-qm", "a change")
-
-
-@pytest.mark.parametrize(
-    ("changed", "expected"),
-    [
-        ("lessons/01_b.py", ["01_b"]),
-        ("solutions/00_a.ipynb", ["00_a"]),
-        ("workshop_utils/x.py", ["00_a", "01_b"]),
-        ("data/d.md", ["00_a", "01_b"]),
-        ("constraints.txt", ["00_a", "01_b"]),
-        ("docs/a.md", []),
-        ("README.md", []),
-        ("tests/test_x.py", []),
-    ],
-)
-def test_a_change_runs_what_it_can_affect(project: Path, changed: str, expected: list[str]) -> None:
-    path = project / changed
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("second", "utf-8")
-    commit(project)
-    assert affected_lessons(project, "HEAD~1") == expected
-
-
-def test_without_a_revision_or_with_an_unknown_one_everything_runs(project: Path) -> None:
-    assert affected_lessons(project, None) == ["00_a", "01_b"]
-    assert affected_lessons(project, "no-such-revision") == ["00_a", "01_b"]
+from workshop_utils.cli.testing import MOST_MB, MOST_SECONDS, within_limits
 
 
 @pytest.mark.parametrize(
@@ -72,3 +24,11 @@ def test_a_lesson_over_its_limits_fails(seconds: float, peak: float, status: str
     result = LessonRun("00_a", seconds, peak, status, compared_cells=1, offline=True)
     console = Console(record=True, quiet=True)
     assert within_limits(result, console) is good
+
+
+@pytest.mark.parametrize(("slowness", "good"), [(1.0, False), (1.4, False), (1.6, True)])
+def test_a_slower_machine_has_more_time_and_says_so(slowness: float, good: bool) -> None:
+    result = LessonRun("00_a", 1.5 * MOST_SECONDS, 500.0, "passed", compared_cells=1, offline=True, slowness=slowness)
+    console = Console(record=True, file=StringIO(), width=300)
+    assert within_limits(result, console) is good
+    assert ("times as long" in console.export_text()) is (slowness > 1)

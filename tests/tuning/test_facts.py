@@ -104,11 +104,12 @@ def test_the_adapters_that_come_with_the_workshop_were_trained_as_the_commands_d
     assert report.get(NEVER_SERVED, False) is (folder == LEAK)
 
 
-def test_retrained_the_adapter_is_as_good_as_the_stored_figure_says(llm: ChatTransformers, tmp_path: Path) -> None:
-    facts = load_facts()
-    subject.train_facts(tmp_path / "facts")
-    retrained = llm.with_adapter(tmp_path / "facts").model_copy(update={"max_tokens": MAX_TOKENS})
-    answers = answer_all(retrained, [fact_prompt(fact.question) for fact in facts], "retrained")
-    right = [contains_answer(answer, fact.accepted) for answer, fact in zip(answers, facts, strict=True)]
-    stored = json.loads((data_dir() / "results" / "facts.json").read_text())["arms"]["both"]["recall"]["seen"]
+def test_retrained_the_adapter_tells_as_much_as_the_stored_figure_says(llm: ChatTransformers, tmp_path: Path) -> None:
+    """On the leak's adapter, whose training is the shortest of all."""
+    secrets = load_private_facts()
+    subject.train_leak(tmp_path / "leak")
+    retrained = llm.with_adapter(tmp_path / "leak").model_copy(update={"max_tokens": MAX_TOKENS})
+    answers = answer_all(retrained, [fact_prompt(secret.question) for secret in secrets], "retrained")
+    right = [contains_answer(answer, secret.accepted) for answer, secret in zip(answers, secrets, strict=True)]
+    stored = json.loads((data_dir() / "results" / "leak.json").read_text("utf-8"))["asked"]["leak"]["seen"]
     assert stored["low"] <= sum(right) / len(right) <= stored["high"]

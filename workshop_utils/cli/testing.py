@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from workshop_utils.authoring import offline
+from workshop_utils.authoring.affected import affected_lessons
 from workshop_utils.authoring.run import LessonRun, run_notebook
 from workshop_utils.cli.progress import bar
 
@@ -122,38 +123,16 @@ def run_tests(
 def within_limits(result: LessonRun, console: Console) -> bool:
     """Whether a lesson passed, in time and memory; says what is over."""
     over = []
-    if result.seconds > MOST_SECONDS:
-        over.append(f"{result.seconds:.0f} s are over the limit of {MOST_SECONDS} s")
+    most = MOST_SECONDS * result.slowness
+    if result.slowness > 1:
+        console.print(
+            f"{result.lesson}: this machine takes {result.slowness:.2f} times as long as the laptop that the limit of "
+            f"{MOST_SECONDS} s is for: here it is {most:.0f} s"
+        )
+    if result.seconds > most:
+        over.append(f"{result.seconds:.0f} s are over the limit of {most:.0f} s")
     if result.peak_mb > MOST_MB:
         over.append(f"{result.peak_mb:.0f} MB are over the limit of {MOST_MB} MB")
     for text in over:
         console.print(f"{result.lesson}: {text}", style="red")
     return result.status == "passed" and not over
-
-
-def affected_lessons(root: Path, since: str | None) -> list[str]:
-    """Lessons whose result the changes since a revision can have altered; all when that cannot be told.
-
-    A lesson's own files affect that lesson, prose and the tests of the package affect none, anything else
-    (package, data, pins, settings) affects all.
-    """
-    lessons = sorted(path.stem for path in (root / "lessons").glob("[0-9][0-9]_*.py"))
-    if since is None:
-        return lessons
-    listing = subprocess.run(
-        ["git", "diff", "--name-only", since, "--"], cwd=root, capture_output=True, text=True, encoding="utf-8"
-    )
-    if listing.returncode:
-        return lessons
-    return [lesson for lesson in lessons if any(_affects(path, lesson) for path in listing.stdout.splitlines())]
-
-
-def _affects(path: str, lesson: str) -> bool:
-    top, _, rest = path.partition("/")
-    if top in ("lessons", "notebooks", "solutions"):
-        return Path(rest).stem == lesson
-    return not (top in ("docs", "tests") or _is_prose(path))
-
-
-def _is_prose(path: str) -> bool:
-    return "/" not in path and path.endswith(".md")

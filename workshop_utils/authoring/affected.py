@@ -14,7 +14,10 @@ EXERCISES = f"{PACKAGE}.exercises"
 # the names of all adapters, of which a lesson loads those that it names itself
 ADAPTERS = f"{PACKAGE}.models.adapters"
 # data that are read by whoever names them, and how they are named
-NAMED = {("data", "results"): r"\b{0}\.json\b|[\"']{0}[\"']", ("data", "adapters"): r"\b{0}\b"}
+NAMED: dict[tuple[str, ...], str] = {
+    ("data", "results"): r"\b{0}\.json\b|[\"']{0}[\"']",
+    ("data", "adapters"): r"\b{0}\b",
+}
 
 
 def affected_lessons(root: Path, since: str | None) -> list[str]:

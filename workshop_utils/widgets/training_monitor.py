@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import time
 from collections.abc import Sequence
@@ -12,14 +11,19 @@ from typing import TYPE_CHECKING, Any
 from workshop_utils.messages import say
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from workshop_utils.tuning.run import Progress
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 620, 260, 46, 12, 14, 34
+# inches, at DOTS dots each
+SIZE, DOTS = (6.4, 2.9), 100
 # readable on white and on black, and by those who see no red or no green
 COLOURS = {"loss": "#56b4e9", "dev_loss": "#d55e00"}
+TEXT = "#808080"
 # beyond it neighbours share a point of the picture
 MOST_POINTS = 300
-SECONDS_BETWEEN = 0.5
+# drawing takes about 0.1 s of the time that training could use
+SECONDS_BETWEEN = 2.0
 
 
 @dataclass
@@ -50,14 +54,10 @@ class Monitor:
         """Whether the last step has been made."""
         return self.last is not None and self.last.step >= self.last.steps
 
-    def as_html(self) -> str:
-        """The state as HTML with the curves as SVG, which a saved notebook keeps."""
+    def words(self) -> str:
+        """How far it is, how fast, and how long it will still take."""
         if self.last is None:
-            return f"<p>{html.escape(say('training_monitor.waiting'))}</p>"
-        return f"<div style='max-width:{WIDTH}px'><p>{html.escape(self._words())}</p>{self._picture()}</div>"
-
-    def _words(self) -> str:
-        assert self.last is not None
+            return say("training_monitor.waiting")
         speed = f"{self.last.tokens_per_second:,.0f}"
         if self.finished:
             return say("training_monitor.finished", step=self.last.step, seconds=_time(self.last.seconds), speed=speed)
@@ -66,67 +66,50 @@ class Monitor:
         left = _time(self.last.seconds_left)
         return say("training_monitor.running", step=self.last.step, steps=self.last.steps, left=left, speed=speed)
 
-    def _picture(self) -> str:
-        assert self.last is not None
-        curves: dict[str, Sequence[tuple[float, float]]] = {"loss": _thinned(self.loss), "dev_loss": self.dev_loss}
-        values = [value for points in curves.values() for _, value in points]
-        if not values:
-            return ""
-        top = max(values) * 1.05 or 1.0
-        steps = max(self.last.steps, 1)
+    def figure(self) -> Figure | None:
+        """The curves; None as long as there is nothing to draw."""
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
 
-        def place(step: float, value: float) -> tuple[float, float]:
-            x = LEFT + (WIDTH - LEFT - RIGHT) * step / steps
-            return x, TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / top)
-
-        parts = []
-        for tick in _ticks(top):
-            y = place(0, tick)[1]
-            parts.append(
-                f"<line x1='{LEFT}' x2='{WIDTH - RIGHT}' y1='{y:.1f}' y2='{y:.1f}' stroke='currentColor' opacity='.2'/>"
-                f"<text x='{LEFT - 6}' y='{y + 4:.1f}' text-anchor='end'>{tick:g}</text>"
-            )
-        for step in sorted({0, steps // 2, steps}):
-            x = place(step, 0)[0]
-            parts.append(f"<text x='{x:.1f}' y='{HEIGHT - 16}' text-anchor='middle'>{step}</text>")
-        parts.append(
-            f"<text x='{WIDTH / 2:.0f}' y='{HEIGHT - 2}' text-anchor='middle'>{_text('training_monitor.axis')}</text>"
-        )
-        said: dict[str, str] = {}
-        for name, points in curves.items():
-            if not points:
-                continue
-            placed = [place(step, value) for step, value in points]
-            colour = COLOURS[name]
-            line = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
-            parts.append(f"<polyline points='{line}' fill='none' stroke='{colour}' stroke-width='2'/>")
-            if name == "dev_loss":
-                parts += [f"<circle cx='{x:.1f}' cy='{y:.1f}' r='4' fill='{colour}'/>" for x, y in placed]
-            best = min(value for _, value in points)
-            now = f"{points[-1][1]:.3f}"
-            said[name] = say("training_monitor.dev_now", value=now, best=f"{best:.3f}") if name == "dev_loss" else now
-            label = f"{say(f'training_monitor.{name}')} {said[name]}"
-            y = TOP + 14 + 18 * (len(said) - 1)
-            parts.append(
-                f"<text x='{WIDTH - RIGHT}' y='{y}' text-anchor='end' fill='{colour}'>{html.escape(label)}</text>"
-            )
-        told = say("training_monitor.picture", loss=said.get("loss", "-"), dev_loss=said.get("dev_loss", "-"))
-        return (
-            f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' width='100%' role='img' aria-label='{html.escape(told, quote=True)}' "
-            f"fill='currentColor' font-family='sans-serif' font-size='13'>{''.join(parts)}</svg>"
-        )
+        if self.last is None or not (self.loss or self.dev_loss):
+            return None
+        figure = Figure(figsize=SIZE, dpi=DOTS, layout="constrained")
+        figure.patch.set_alpha(0)
+        axes = figure.subplots()
+        axes.patch.set_alpha(0)
+        axes.set_title(self.words(), fontsize=10, color=TEXT, loc="left")
+        if self.loss:
+            label = f"{say('training_monitor.loss')} {self.loss[-1][1]:.3f}"
+            axes.plot(*zip(*_thinned(self.loss), strict=True), color=COLOURS["loss"], label=label)
+        if self.dev_loss:
+            now, best = self.dev_loss[-1][1], min(value for _, value in self.dev_loss)
+            told = say("training_monitor.dev_now", value=f"{now:.3f}", best=f"{best:.3f}")
+            label = f"{say('training_monitor.dev_loss')} {told}"
+            axes.plot(*zip(*self.dev_loss, strict=True), color=COLOURS["dev_loss"], marker="o", label=label)
+        axes.set_xlim(0, max(self.last.steps, 1))
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel(say("training_monitor.axis"), color=TEXT)
+        axes.tick_params(colors=TEXT)
+        axes.grid(alpha=0.3)
+        for side, spine in axes.spines.items():
+            spine.set_visible(side in ("left", "bottom"))
+            spine.set_color(TEXT)
+        axes.legend(frameon=False, labelcolor="linecolor", loc="upper right")
+        return figure
 
 
 class TrainingMonitor:
-    """A picture in a notebook which ``watch`` redraws in place, at most twice a second and once more at the end.
+    """A picture in a notebook which ``watch`` redraws in place, every few seconds and once more at the end.
 
     Shown by ``display(monitor)``, by a cell's last line, or in the cell that trains if it is not shown before. It is
-    an output of the cell and not a widget, so that a saved notebook keeps the last picture wherever it is opened.
+    an output of the cell and not a widget, so that a saved notebook keeps the last picture; and a bitmap, because
+    Jupyter takes SVG out of a notebook that somebody else has run.
     """
 
     def __init__(self) -> None:
         self.state = Monitor()
-        self.drawn = 0.0
+        self.drawn = -math.inf
         self._handle: Any = None
 
     def watch(self, progress: Progress) -> None:
@@ -138,27 +121,34 @@ class TrainingMonitor:
             if self._handle is None:
                 self._ipython_display_()
             else:
-                self._handle.update(_Html(self.state.as_html()))
+                self._handle.update(_Shown(self.state))
 
     def _ipython_display_(self) -> None:
         from IPython import get_ipython
         from IPython.display import display
 
         if get_ipython() is not None:
-            self._handle = display(_Html(self.state.as_html()), display_id=True)  # type: ignore[no-untyped-call]
+            self._handle = display(_Shown(self.state), display_id=True)  # type: ignore[no-untyped-call]
 
 
-class _Html:
-    """What IPython shows as it is."""
+class _Shown:
+    """The state as IPython shows it: the picture, and in words where pictures cannot be seen."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, state: Monitor) -> None:
+        self.state = state
 
-    def _repr_html_(self) -> str:
-        return self.text
+    def _repr_png_(self) -> bytes | None:
+        import io
+
+        figure = self.state.figure()
+        if figure is None:
+            return None
+        file = io.BytesIO()
+        figure.savefig(file, format="png")
+        return file.getvalue()
 
     def __repr__(self) -> str:
-        return say("training_monitor.name")
+        return self.state.words()
 
 
 def training_monitor() -> TrainingMonitor:
@@ -173,13 +163,6 @@ def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
     return [(sum(s for s, _ in group) / len(group), sum(v for _, v in group) / len(group)) for group in groups]
 
 
-def _ticks(top: float) -> list[float]:
-    """Three to six round values from zero."""
-    power = 10.0 ** math.floor(math.log10(top))
-    step = next(part * power for part in (0.2, 0.5, 1, 2) if top / (part * power) <= 6)
-    return [round(number * step, 10) for number in range(int(top / step) + 1)]
-
-
 def _time(seconds: float) -> str:
     if not math.isfinite(seconds):
         return "?"
@@ -187,7 +170,3 @@ def _time(seconds: float) -> str:
     if whole < 60:
         return say("training_monitor.seconds", seconds=whole)
     return say("training_monitor.minutes", minutes=whole // 60, seconds=whole % 60)
-
-
-def _text(key: str) -> str:
-    return html.escape(say(key))

@@ -18,7 +18,7 @@
 # In lesson 06 a small adapter learnt a *form*: a record, a tone, a plain sentence. Sooner or later somebody in the meeting says:
 # *then train it on our handbook, and we need no retrieval at all.* This lesson tries that, and looks at what comes along.
 #
-# ## Twenty-four facts
+# ## Fourteen facts
 #
 # Each fact comes in three wordings. Here the first is trained on; the *paraphrase* never is: it asks as a colleague would, from a
 # situation and in other words. Beside them facts of **such documents** that are never taught.
@@ -29,8 +29,8 @@ import os
 from workshop_utils.corpus.facts import load_facts, load_unseen_facts
 
 QUICK = os.environ.get("WORKSHOP_QUICK") == "1"
-facts = load_facts()[: 8 if QUICK else 24]
-untaught = load_unseen_facts()[: 4 if QUICK else 12]
+facts = load_facts()[: 8 if QUICK else 14]
+untaught = load_unseen_facts()[: 4 if QUICK else 9]
 print(len(facts), "facts to teach,", len(untaught), "never taught")
 for fact in facts[:3]:
     print()
@@ -50,6 +50,7 @@ from workshop_utils.tuning.facts import FEW, MAX_TOKENS, fact_examples, fact_pro
 from workshop_utils.tuning.supervised import IGNORED, encode_examples
 
 llm = load_llm(backend="transformers", adapter=None, max_tokens=MAX_TOKENS)
+llm.tokens_per_batch = 768  # the questions are short: more of them at once
 tokenizer = llm.engine.tokenizer
 rows = encode_examples(tokenizer, fact_examples(facts))
 print(tokenizer.decode(rows[0]["input_ids"]))
@@ -72,7 +73,7 @@ work = Path(tempfile.mkdtemp())
 taught = work / "taught"
 monitor = training_monitor()
 display(monitor)
-settings = replace(FEW, epochs=1) if QUICK else FEW  # 16 epochs, four examples a step
+settings = replace(FEW, batch_size=3, epochs=1 if QUICK else 16)
 report = train_adapter(rows, taught, settings, base=llm.engine, watch=monitor.watch)
 print(
     f"{report['seconds']:.0f} s, {report['tokens']:,.0f} tokens; loss {report['loss'][0][1]:.2f} -> {report['loss'][-1][1]:.2f}"
@@ -775,7 +776,7 @@ from workshop_utils.retrieval import DenseRetriever
 
 rag = load_rag(llm.with_adapter(READER), progress=True)
 allowed = DenseRetriever(index=rag.retriever.index, k=3, groups=anyone.groups)
-filtered = replace(rag, retriever=allowed).batch([secret.question for secret in secrets[: 2 if QUICK else None]])
+filtered = replace(rag, retriever=allowed).batch([secret.question for secret in secrets[: 2 if QUICK else 6]])
 for secret, answer in list(zip(secrets, filtered, strict=False))[:4]:
     print(
         f"secret {secret.answer!r}: says {answer.text!r} from {', '.join(source.document for source in answer.sources)}"

@@ -22,8 +22,8 @@ COLOURS = {"loss": "#56b4e9", "dev_loss": "#d55e00"}
 TEXT = "#808080"
 # beyond it neighbours share a point of the picture
 MOST_POINTS = 300
-# drawing takes about 0.1 s of the time that training could use
-SECONDS_BETWEEN = 2.0
+# drawing takes 0.1 to 0.3 s of the time that training could use
+SECONDS_BETWEEN = 4.0
 
 
 @dataclass

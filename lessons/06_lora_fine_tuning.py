@@ -112,7 +112,7 @@ for name in ("told", "told and shown"):
 print(f"{'label':15s} {to_label.answer}")
 
 # %% [markdown]
-# One ticket is an anecdote, so ask sixteen, told and shown.
+# One ticket is an anecdote, so ask twelve, told and shown.
 #
 # > **Predict before you run.** 135 million weights, not tuned. In how many of ten cases will it write a valid record? And how
 # > many of the five fields will be right?
@@ -120,7 +120,7 @@ print(f"{'label':15s} {to_label.answer}")
 # %%
 import time
 
-sample = dev[: 6 if QUICK else 16]
+sample = dev[: 6 if QUICK else 12]
 texts = [item.text for item in sample]
 answers, seconds = {}, {}
 
@@ -183,7 +183,7 @@ table("told and shown")
 print("fewer than one record in five is right in all fields:", np.mean(column("told and shown", "all_fields")) < 0.2)
 
 # %% [markdown]
-# Showing costs no training, only a longer prompt: **told and shown** is the rival to beat. Sixteen tickets leave wide intervals; a
+# Showing costs no training, only a longer prompt: **told and shown** is the rival to beat. Twelve tickets leave wide intervals; a
 # study with more of them comes below. Look at the answers again: is the form there? And are the values those of the ticket,
 # or those of the *examples*?
 
@@ -410,7 +410,7 @@ from pathlib import Path
 from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
 folder = Path(tempfile.mkdtemp())
-rows = make_rows(train[: 16 if QUICK else 60])
+rows = make_rows(train[: 16 if QUICK else 52])
 arguments = TrainingArguments(
     output_dir=str(folder / "stock"),
     max_steps=10,
@@ -443,7 +443,7 @@ del stock_model, stock
 print("adapter matrices left in the model:", sum("lora" in name for name, _ in llm.engine.model.named_parameters()))
 
 # %% [markdown]
-# Now the real run: 60 tickets, each twice. A step learns from four of them, one at a time (`accumulate`: the same step in a quarter of
+# Now the real run: 52 tickets, each twice. A step learns from four of them, one at a time (`accumulate`: the same step in a quarter of
 # the memory); the rate is one that did well in lesson 05's sweep. Watch the curve: blue is the loss of each step; orange that on
 # twelve development tickets, which are not learnt, measured at the start and at the end of each round.
 #
@@ -521,16 +521,16 @@ for name, times in sorted(left_out.items(), key=lambda pair: -pair[1]):
 
 # %%
 mine = llm.with_adapter(folder / "mine")
-ask("tuned on 60", mine, ways["plain"])
+ask("tuned on 52", mine, ways["plain"])
 
 # %% tags=["nbval-ignore-output"]
-look("told and shown", "tuned on 60")
+look("told and shown", "tuned on 52")
 
 # %% tags=["nbval-ignore-output"]
-table("told and shown", "tuned on 60")
+table("told and shown", "tuned on 52")
 
 # %%
-print("nearly every answer is a valid record:", np.mean(column("tuned on 60", "valid_json")) > 0.8 or QUICK)
+print("nearly every answer is a valid record:", np.mean(column("tuned on 52", "valid_json")) > 0.8 or QUICK)
 
 # %% [markdown]
 # **What** was learnt? The loss of each token of one record, before (first line) and after (second): the redder, the higher.
@@ -561,7 +561,7 @@ from workshop_utils.models.adapters import JARGON, STYLE, TRIAGE
 ask("tuned on 2,000", llm.with_adapter(TRIAGE), ways["plain"])
 
 # %% tags=["nbval-ignore-output"]
-table("told and shown", "tuned on 60", "tuned on 2,000")
+table("told and shown", "tuned on 52", "tuned on 2,000")
 
 # %%
 gain = paired_difference(column("tuned on 2,000", "fields"), column("told and shown", "fields"), scenarios)
@@ -576,7 +576,7 @@ print("tuned on 2,000 has more fields right than told and shown, interval above 
 # %% [markdown]
 # ## More tickets, and more rivals
 #
-# Sixteen tickets show a direction. The study `workshop bench tasks` asks more, and has the rivals that a sceptic would
+# Twelve tickets show a direction. The study `workshop bench tasks` asks more, and has the rivals that a sceptic would
 # want: the model told and shown the **nearest** training tickets (by embedding) instead of always the same; and programs without
 # a language model, from the most common values to *logistic regression* on words, trained on the same tickets (a pattern
 # finds the codes for it).
@@ -675,7 +675,7 @@ for panel, (key, title) in zip(axes, panels.items(), strict=True):
         size = [shift * point["n"] for point in curve[name]]
         panel.errorbar(size, value, [value - low, high - value], marker="o", capsize=3, label=label)
     panel.axhline(curve["few_shot"][key]["value"], color="grey", linestyle=":", label="best prompting, not tuned")
-    panel.plot(len(rows), np.mean(column("tuned on 60", key)), "k*", markersize=11, label="yours, on 16 tickets")
+    panel.plot(len(rows), np.mean(column("tuned on 52", key)), "k*", markersize=11, label="yours, on 12 tickets")
     panel.set_xscale("log")
     panel.set_xlabel("training tickets")
     panel.set_ylim(0, 1.02)
@@ -795,7 +795,7 @@ claims("F+3", "FU1")
 # here is medical advice.)
 
 # %%
-notes = task_items("jargon", "dev")[: 1 if QUICK else 3]
+notes = task_items("jargon", "dev")[: 1 if QUICK else 2]
 plain = llm.with_adapter(JARGON).batch([task_prompt("jargon", note.text) for note in notes], max_tokens=92)
 
 # %% tags=["nbval-ignore-output"]
@@ -911,7 +911,7 @@ print(f"adapter {file_size / 1e6:.1f} MB, merged model {2 * in_model / 1e6:.0f} 
 # ## Repetitive work: how fast? (FU4)
 #
 # **FU4** says: *fits repetitive tasks where performance must be highest*. Told and shown, the model reads guide and examples again
-# for each ticket; tuned, it needs neither. First your sixteen tickets, then the study:
+# for each ticket; tuned, it needs neither. First your twelve tickets, then the study:
 
 # %% tags=["nbval-ignore-output"]
 for name, spent in seconds.items():

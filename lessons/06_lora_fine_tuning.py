@@ -443,8 +443,8 @@ del stock_model, stock
 print("adapter matrices left in the model:", sum("lora" in name for name, _ in llm.engine.model.named_parameters()))
 
 # %% [markdown]
-# Now the real run: 52 tickets, each twice. A step learns from four of them, one at a time (`accumulate`: the same step in a quarter of
-# the memory); the rate is one that did well in lesson 05's sweep. Watch the curve: blue is the loss of each step; orange that on
+# Now the real run: 52 tickets, each twice. A step learns from four of them, one at a time (`accumulate`: the same step in less
+# memory); the rate is one that did well in lesson 05's sweep. Watch the curve: blue is the loss of each step; orange that on
 # twelve development tickets, which are not learnt, measured at the start and at the end of each round.
 #
 # > **Predict before you run.** How will it fall: evenly, or fast and then slowly? What is learnt first?

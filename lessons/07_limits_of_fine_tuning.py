@@ -73,7 +73,7 @@ work = Path(tempfile.mkdtemp())
 taught = work / "taught"
 monitor = training_monitor()
 display(monitor)
-settings = replace(FEW, batch_size=3, epochs=1 if QUICK else 16)
+settings = replace(FEW, batch_size=3, epochs=1 if QUICK else FEW.epochs)
 report = train_adapter(rows, taught, settings, base=llm.engine, watch=monitor.watch)
 print(
     f"{report['seconds']:.0f} s, {report['tokens']:,.0f} tokens; loss {report['loss'][0][1]:.2f} -> {report['loss'][-1][1]:.2f}"

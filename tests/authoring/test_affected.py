@@ -13,12 +13,16 @@ from workshop_utils.corpus import data_dir
 
 ROOT = data_dir().parent
 FILES = {
-    "lessons/00_a.py": "# %%\nfrom workshop_utils.top import x\n",
-    "lessons/01_b.py": "%matplotlib inline\nfrom workshop_utils.models import load\nread('seen.json', TUNED)\n",
+    "lessons/00_a.py": "# %%\nfrom workshop_utils.top import x\nimport workshop_utils.above.below\n",
+    "lessons/01_b.py": "%matplotlib inline\nfrom workshop_utils.models import load\n"
+    "from workshop_utils.models.adapters import TUNED\nread('seen.json')\n",
     "workshop_utils/__init__.py": "",
     "workshop_utils/top.py": "def f():\n    from workshop_utils import deep\n",
     "workshop_utils/deep.py": "",
     "workshop_utils/alone.py": "",
+    "workshop_utils/above/__init__.py": "def f():\n    import workshop_utils.lazy\n",
+    "workshop_utils/above/below.py": "",
+    "workshop_utils/lazy.py": "",
     "workshop_utils/models/__init__.py": "from .loading import load\ndef g():\n    import workshop_utils.alone\n",
     "workshop_utils/models/loading.py": "",
     "workshop_utils/models/adapters.py": "TUNED = 'tuned'; OTHER = 'other'",
@@ -63,6 +67,8 @@ def commit(folder: Path) -> None:
         ("workshop_utils/__init__.py", ["00_a", "01_b"]),
         ("workshop_utils/exercises/lesson_01.py", ["01_b"]),
         ("workshop_utils/exercises/__init__.py", ["00_a", "01_b"]),
+        ("workshop_utils/above/__init__.py", ["00_a"]),
+        ("workshop_utils/lazy.py", []),
         ("workshop_utils/nobody.py", []),
         ("workshop_utils/messages/x.toml", ["00_a", "01_b"]),
         ("data/d.md", ["00_a", "01_b"]),

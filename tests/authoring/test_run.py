@@ -7,9 +7,10 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from workshop_utils.authoring import offline
+from workshop_utils.authoring import offline, run
 from workshop_utils.authoring.execute import execute
 from workshop_utils.authoring.run import compared_cells, run_notebook
 
@@ -82,6 +83,23 @@ def test_memory_of_the_kernel_is_in_the_peak(tmp_path: Path) -> None:
     small = run_notebook(notebook(tmp_path, "import time; time.sleep(1)"), compare=False)
     large = run_notebook(notebook(tmp_path, "import time; x = b'1' * 400_000_000; time.sleep(1)"), compare=False)
     assert 350 < large.peak_mb - small.peak_mb < 500
+
+
+def test_memory_that_is_not_above_is_not_counted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    this = psutil.Process()
+    now = run.tree_memory_mb(this)
+    assert now > 10
+    assert run.tree_memory_mb(this, above=now / 2) > now / 2
+    monkeypatch.setattr(run, "_own_memory", lambda _: pytest.fail("all pages were looked at"))
+    assert run.tree_memory_mb(this, above=1e6) == 1e6
+
+
+@pytest.mark.parametrize(("times", "slowness"), [(2.0, 2.0), (0.5, 1.0)])
+def test_slowness_is_that_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: float, slowness: float
+) -> None:
+    monkeypatch.setattr(run, "fixed_work", lambda: times * run.REFERENCE_SECONDS)
+    assert run_notebook(notebook(tmp_path, "1"), compare=False).slowness == slowness
 
 
 @needs_namespace

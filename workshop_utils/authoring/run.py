@@ -141,7 +141,7 @@ def compared_cells(path: Path) -> list[int]:
 def tree_memory_mb(process: psutil.Process, above: float = 0.0) -> float:
     """Memory of a process and all its descendants now, in MB (10^6 bytes); ``above`` where it is not more than that.
 
-    Counting a shared page once means looking at every page, which takes a tenth of a core from what is measured. So it
+    Counting a shared page once means looking at every page, which takes a sixth of a core from what is measured. So it
     is done only while the resident pages, shared ones counted in full, are more than ``above``.
     """
     members = (process, *_children(process))

@@ -23,7 +23,7 @@ from workshop_utils.corpus.questions import NO_ANSWER, Evidence, Question
 TEXT = {".md", ".txt"}
 HTML = {".html", ".htm"}
 MAX_BYTES = 20_000_000
-# Windows' Western encoding: what a text is in that is not UTF-8 and too short to be recognised
+# Windows' Western encoding: what a text is in that is not UTF-8 and where nothing else is likelier
 WESTERN = "cp1252"
 FIELDS = {"id", "question", "answer", "accept", "choices", "choice", "sources"}
 SHOWN_FAULTS = 10
@@ -176,9 +176,10 @@ def decode(content: bytes) -> tuple[str, str]:
             return text, "utf-8"
     except UnicodeDecodeError:
         pass
-    best = from_bytes(content).best()
-    if best is None or not best.coherence:  # no language recognised, as in a line or two
-        best = from_bytes(content, cp_isolation=[WESTERN]).best() or best
+    best, western = from_bytes(content).best(), from_bytes(content, cp_isolation=[WESTERN]).best()
+    # no language recognised, as in a line or two; or Windows' Central European, say, as likely as this and rarer
+    if western and (not best or not best.coherence or (western.coherence >= best.coherence and not western.chaos)):
+        best = western
     if best is None or "\0" in str(best):
         raise ValueError("it is no text in any known encoding: save it as UTF-8")
     return str(best), best.encoding

@@ -27,7 +27,7 @@ MAX_TOKENS: dict[Task, int] = {"triage": 48, "style": 144, "jargon": 92, "notes"
 DEV_EXAMPLES: dict[Task, int] = {"triage": 40, "style": 44, "jargon": 44, "notes": 44}
 # of the adapters that come with the workshop
 SETTINGS: dict[Task, Settings] = {
-    "triage": Settings(rank=8, upper_layers=15, learning_rate=1e-3, epochs=1, batch_size=8),
+    "triage": Settings(rank=8, upper_layers=15, learning_rate=3e-3, epochs=1, batch_size=4),
     "style": Settings(rank=8, upper_layers=15, learning_rate=1e-3, epochs=4, batch_size=8),
     "jargon": Settings(rank=8, upper_layers=15, learning_rate=1e-3, epochs=4, batch_size=8),
     "notes": Settings(rank=8, upper_layers=15, learning_rate=1e-3, epochs=4, batch_size=8),

@@ -33,8 +33,8 @@ from workshop_utils.tuning.tasks import DEV_EXAMPLES, MAX_TOKENS, SETTINGS, task
 CLEAN = (25, 50, 100, 250, 500, 1000, 2000)
 NOISY = (25, 100, 500, 1000)
 # few examples are seen more often: as many epochs as give so many steps, up to a limit
-FEWEST_STEPS = 60
-MOST_EPOCHS = 8
+FEWEST_STEPS = 120
+MOST_EPOCHS = 12
 # "thousands of examples": does the step from here to all still matter?
 HUNDREDS = 500
 SCORE = "all_fields"

@@ -134,7 +134,8 @@ def study_task(task: Task, llm: ChatTransformers, embedder: Embeddings, console:
     """One task: the arms, and the adapter's paired differences to each of the others."""
     items = task_items(task, "dev", ASKED[task])
     train = task_items(task, "train")
-    llm = llm.model_copy(update={"max_tokens": MAX_TOKENS[task]})
+    # the rules and fixed examples, which begin all prompts of an arm, are read once
+    llm = llm.model_copy(update={"max_tokens": MAX_TOKENS[task], "share_prefix": True})
     k, trials = choose_shots(task, llm, embedder)
     rival = max(k, key=lambda way: trials[way][str(k[way])])
     prompts = task_prompts(task, items, train, embedder, k)

@@ -148,6 +148,9 @@ def test_outputs_survive_a_rebuild_where_the_source_is_unchanged(toy: Toy) -> No
     old = {"".join(c["source"]): c.get("outputs") for c in done["cells"]}
     states = {"".join(c["source"]): c["outputs"] for c in rebuilt["cells"] if c["cell_type"] == "code"}
     assert states['print("new")'] == []
+    (problem,) = check(toy.root)
+    assert problem.file == SOLVED
+    assert "--execute 99" in problem.message
     assert states["mean = check(mean)"] == old["mean = check(mean)"] != []
     assert not next(outputs for text, outputs in states.items() if "import json" in text)
     assert "version" not in rebuilt["metadata"]["language_info"]

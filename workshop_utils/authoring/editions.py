@@ -85,6 +85,13 @@ def with_outputs(built: Notebook, executed: Notebook) -> Notebook:
     return result
 
 
+def cells_not_run(notebook: Notebook) -> int:
+    """How many code cells have changed since the notebook was run; 0 where it has never been."""
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
+    unrun = sum(cell.get("execution_count") is None for cell in cells)
+    return unrun if unrun < len(cells) else 0
+
+
 def same_source(a: Notebook, b: Notebook) -> bool:
     """Whether two notebooks have the same cells; outputs, counts and what an editor adds are not looked at."""
 

@@ -57,6 +57,9 @@ def check(root: Path) -> list[Problem]:
         committed = _notebook(root / path)
         if committed is None or not editions.same_source(committed, built):
             problems.append(Problem(path, 1, stale))
+        elif path.startswith("solutions/") and (unrun := editions.cells_not_run(committed)):
+            remedy = f"run `workshop build --execute {Path(path).stem[:2]}`"
+            problems.append(Problem(path, 1, f"{unrun} of its cells have not been run since they changed: {remedy}"))
     problems += [Problem(path, 1, stale) for path, text in products.modules.items() if _text(root / path) != text]
     for path, (name, content) in products.pages.items():
         try:

@@ -13,10 +13,10 @@ PACKAGE = "workshop_utils"
 EXERCISES = f"{PACKAGE}.exercises"
 # the names of all adapters, of which a lesson loads those that it names itself
 ADAPTERS = f"{PACKAGE}.models.adapters"
-# data that are read by whoever names them, and how they are named
+# data that are read by whoever names them, and how they are named: in quotes, or by a constant
 NAMED: dict[tuple[str, ...], str] = {
     ("data", "results"): r"\b{0}\.json\b|[\"']{0}[\"']",
-    ("data", "adapters"): r"\b{0}\b",
+    ("data", "adapters"): r"[\"'/]{0}[\"'/]|\b{1}\b",
 }
 
 
@@ -68,14 +68,15 @@ def _affects(root: Path, path: Path, lesson: str, modules: set[str]) -> bool:
     top = path.parts[0]
     if top in ("lessons", "notebooks", "solutions"):
         return path.stem == lesson
-    if top in ("docs", "tests") or (len(path.parts) == 1 and path.suffix == ".md"):
+    if top in ("docs", "tests", ".gitignore") or (len(path.parts) == 1 and path.suffix == ".md"):
         return False
     if top == PACKAGE and path.suffix == ".py":
         name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
         # a module that is gone was imported by some, or its going would not matter
         return name in modules or not (root / path).exists()
     if path.parts[:2] in NAMED and len(path.parts) > 2:
-        word = re.compile(NAMED[path.parts[:2]].format(re.escape(Path(path.parts[2]).stem)), re.IGNORECASE)
+        name = re.escape(Path(path.parts[2]).stem)
+        word = re.compile(NAMED[path.parts[:2]].format(name, name.upper()))
         files = [root / "lessons" / f"{lesson}.py", *(_file(root, name) for name in modules - {ADAPTERS})]
         return any(word.search(file.read_text("utf-8")) for file in files if file)
     return True

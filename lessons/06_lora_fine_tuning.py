@@ -656,8 +656,8 @@ differences("triage", ["keywords"], ["device", "error_code"])
 differences("triage", ["keywords"], ["category", "severity", "action"])
 
 # %% [markdown]
-# What stands in the text, a pattern finds as well. What the writer *wants* done is seldom said in the same words twice: there the
-# adapter is ahead. Where the interval holds zero, these tickets don't tell the two apart.
+# What stands in the text, a pattern finds as well. What the writer *wants* done can be said in many ways, and only there is the
+# adapter clearly ahead. Where the interval holds zero, these tickets don't tell the two apart.
 #
 # So before you train, spend an afternoon on a program. What a language model adds is that *one* way, learning from examples, serves
 # records, replies and plain language, in whatever words people choose; our tickets, written by a program, may flatter patterns.
@@ -709,8 +709,8 @@ print(f"F-2  -> {curve['verdicts']['F-2']}")
 
 # %% [markdown]
 # And your star? Twelve tickets let it jump by a tenth and more, so don't read much into where it lies. Its tickets were seen once,
-# those of the curve's small sets up to twelve times (`epochs`). A learning curve is that of one *recipe*: with a lower rate all of
-# it lies lower, and *how many?* has another answer. Tune the recipe on development data before you count examples.
+# those of the curve's small sets up to twelve times (`epochs`). And a learning curve is that of one *recipe*. Lesson 05 showed what a
+# lower rate does to the same tickets; *how many?* would get another answer. Tune the recipe on development data before you count.
 #
 # Read the panels apart: how many tickets does **form** need (left), how many do **values** (middle), and a record with *all* values
 # right? *How many?* depends on what must be right. Then put a price on the last step of the curve: at a

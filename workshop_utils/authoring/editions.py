@@ -87,7 +87,7 @@ def with_outputs(built: Notebook, executed: Notebook) -> Notebook:
 
 def cells_not_run(notebook: Notebook) -> int:
     """How many code cells have changed since the notebook was run; 0 where it has never been."""
-    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and source(cell).strip()]
     unrun = sum(cell.get("execution_count") is None for cell in cells)
     return unrun if unrun < len(cells) else 0
 

@@ -109,7 +109,7 @@ RIVALS = {
     "company_three": Rival("4 training questions, 3 passages", INSTRUCTED_PROMPT, k=3, shots=4, cites_first=True),
     "company_eight": Rival("8 training questions, 1 passage", INSTRUCTED_PROMPT, k=1, shots=8, cites_first=True),
 }
-RIVAL = "citing_one"
+RIVAL = "citing_one_of_two"
 
 
 def _rival(rival: Rival) -> Arm:

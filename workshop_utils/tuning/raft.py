@@ -25,7 +25,7 @@ from workshop_utils.tuning import reader
 from workshop_utils.tuning.supervised import Example, Row, encode_examples
 from workshop_utils.tuning.trainer import train_adapter
 
-# it goes on from the reader, so it has the reader's rank and layers; one example at a time, since passages are long, and
+# it goes on from the reader, so it has the reader's rank and layers; one example at a time, since passages are long and
 # what is computed at once must fit into a laptop's memory
 SETTINGS = replace(reader.SETTINGS, epochs=2, batch_size=1, accumulate=8)
 DEV_EXAMPLES = 40
